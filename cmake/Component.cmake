@@ -1,0 +1,90 @@
+# atoll_component(NAME name SOURCES a.cpp ... PUBLIC_DEPS ... PRIVATE_DEPS ...)
+#   One static library atoll_<name> for one folder, sources listed. It also makes
+#   - headers_<name>: every header of the folder compiled alone (part of target check_headers), and
+#   - link_<name>: an empty program linked with the whole archive, which fails if the folder needs
+#     something that its declared dependencies do not bring (part of target check_links).
+# atoll_test(NAME name SOURCES ... DEPS ... [LABELS ...] [ARGS ...])
+#   One GoogleTest program, registered with CTest. Label "fast" unless told otherwise.
+# atoll_fuzz(NAME name SOURCES ... DEPS ...)
+#   One libFuzzer target fuzz_<name>, built with ATOLL_FUZZ.
+
+add_library(atoll_options INTERFACE)
+target_include_directories(atoll_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(atoll_options INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor -Wno-sign-conversion
+  # Results must not depend on what a compiler contracts or reorders: fused operations are written out.
+  -ffp-contract=off)
+if(ATOLL_WERROR)
+  target_compile_options(atoll_options INTERFACE -Werror)
+endif()
+if(ATOLL_SANITIZE)
+  target_compile_options(atoll_options INTERFACE -fsanitize=${ATOLL_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(atoll_options INTERFACE -fsanitize=${ATOLL_SANITIZE})
+endif()
+if(ATOLL_FUZZ)
+  target_compile_options(atoll_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+find_package(Threads REQUIRED)
+target_link_libraries(atoll_options INTERFACE Threads::Threads)
+
+add_custom_target(check_headers)
+add_custom_target(check_links)
+
+function(atoll_component)
+  cmake_parse_arguments(C "" "NAME" "SOURCES;PUBLIC_DEPS;PRIVATE_DEPS" ${ARGN})
+  set(lib atoll_${C_NAME})
+  add_library(${lib} STATIC ${C_SOURCES})
+  target_link_libraries(${lib} PUBLIC atoll_options ${C_PUBLIC_DEPS} PRIVATE ${C_PRIVATE_DEPS})
+
+  file(GLOB_RECURSE headers RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS *.hpp)
+  set(units)
+  foreach(header ${headers})
+    string(REPLACE "/" "_" unit ${header})
+    set(unit ${CMAKE_CURRENT_BINARY_DIR}/header_check/${unit}.cpp)
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${header})
+    file(CONFIGURE OUTPUT ${unit} CONTENT "#include \"${path}\"\n")
+    list(APPEND units ${unit})
+  endforeach()
+  if(units)
+    add_library(headers_${C_NAME} OBJECT EXCLUDE_FROM_ALL ${units})
+    target_link_libraries(headers_${C_NAME} PRIVATE ${lib} ${C_PRIVATE_DEPS})
+    target_compile_options(headers_${C_NAME} PRIVATE -fsyntax-only)
+    add_dependencies(check_headers headers_${C_NAME})
+  endif()
+
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/link_${C_NAME}.cpp CONTENT "int main() { return 0; }\n")
+  add_executable(link_${C_NAME} EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/link_${C_NAME}.cpp)
+  target_link_libraries(link_${C_NAME} PRIVATE -Wl,--whole-archive $<TARGET_FILE:${lib}> -Wl,--no-whole-archive
+    ${C_PUBLIC_DEPS} ${C_PRIVATE_DEPS} atoll_options)
+  add_dependencies(link_${C_NAME} ${lib})
+  add_dependencies(check_links link_${C_NAME})
+endfunction()
+
+function(atoll_test)
+  cmake_parse_arguments(T "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS;ARGS" ${ARGN})
+  if(NOT ATOLL_TESTS)
+    return()
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS fast)
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 300)
+  endif()
+  add_executable(test_${T_NAME} ${T_SOURCES})
+  target_link_libraries(test_${T_NAME} PRIVATE ${T_DEPS} GTest::gtest GTest::gtest_main)
+  target_compile_definitions(test_${T_NAME} PRIVATE ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${T_NAME} COMMAND test_${T_NAME} ${T_ARGS})
+  set_tests_properties(${T_NAME} PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+endfunction()
+
+function(atoll_fuzz)
+  cmake_parse_arguments(F "" "NAME" "SOURCES;DEPS" ${ARGN})
+  if(NOT ATOLL_FUZZ)
+    return()
+  endif()
+  add_executable(fuzz_${F_NAME} ${F_SOURCES})
+  target_link_libraries(fuzz_${F_NAME} PRIVATE ${F_DEPS} atoll_options)
+  target_link_options(fuzz_${F_NAME} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,190 @@
+#include "runtime/base/disk.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+namespace atl {
+namespace {
+
+error io_error(const std::string& path, const char* doing, int code) {
+  const errc kind = code == ENOENT || code == ENOTDIR ? errc::not_found : errc::io;
+  return {kind, path + ": cannot " + doing + ": " + std::strerror(code)};
+}
+
+class descriptor {
+public:
+  explicit descriptor(int fd) : fd_{fd} {}
+  descriptor(const descriptor&) = delete;
+  descriptor& operator=(const descriptor&) = delete;
+  ~descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+private:
+  int fd_;
+};
+
+class system_mapped_file final : public mapped_file {
+public:
+  system_mapped_file(std::string path, void* base, std::size_t size)
+      : path_{std::move(path)}, base_{base}, size_{size} {}
+  ~system_mapped_file() override {
+    if (size_ > 0) ::munmap(base_, size_);
+  }
+  system_mapped_file(const system_mapped_file&) = delete;
+  system_mapped_file& operator=(const system_mapped_file&) = delete;
+
+  std::span<const std::byte> bytes() const noexcept override {
+    return {static_cast<const std::byte*>(base_), size_};
+  }
+
+  result<void> populate(std::size_t offset, std::size_t length) const override {
+    if (offset >= size_ || length == 0) return {};
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t begin = offset / page * page;
+    const std::size_t end = std::min(size_, offset + std::min(length, size_ - offset));
+    auto* address = static_cast<std::byte*>(base_) + begin;
+#ifndef MADV_POPULATE_READ
+    constexpr int MADV_POPULATE_READ = 22;
+#endif
+    if (::madvise(address, end - begin, MADV_POPULATE_READ) == 0) return {};
+    if (errno != EINVAL) return io_error(path_, "read", errno);
+    // Kernels before 5.14: touch one byte a page.
+    const volatile std::byte* p = address;
+    for (std::size_t i = 0; i < end - begin; i += page) static_cast<void>(p[i]);
+    return {};
+  }
+
+private:
+  std::string path_;
+  void* base_;
+  std::size_t size_;
+};
+
+class system_file_writer final : public file_writer {
+public:
+  system_file_writer(std::string path, std::string temporary, int fd)
+      : path_{std::move(path)}, temporary_{std::move(temporary)}, fd_{fd} {}
+  ~system_file_writer() override {
+    if (!committed_) ::unlink(temporary_.c_str());
+  }
+  system_file_writer(const system_file_writer&) = delete;
+  system_file_writer& operator=(const system_file_writer&) = delete;
+
+  result<void> write(std::span<const std::byte> data) override {
+    while (!data.empty()) {
+      const ssize_t n = ::write(fd_.get(), data.data(), data.size());
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return io_error(path_, "write", errno);
+      }
+      data = data.subspan(static_cast<std::size_t>(n));
+    }
+    return {};
+  }
+
+  result<void> commit() override {
+    if (::fsync(fd_.get()) != 0 && errno != EINVAL && errno != EROFS)
+      return io_error(path_, "write", errno);
+    if (::close(fd_.release()) != 0) return io_error(path_, "write", errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, "create", errno);
+    committed_ = true;
+    return {};
+  }
+
+private:
+  std::string path_;
+  std::string temporary_;
+  descriptor fd_;
+  bool committed_ = false;
+};
+
+class system_disk_impl final : public disk {
+public:
+  result<std::shared_ptr<const mapped_file>> map(const std::string& path) override {
+    const descriptor fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (fd.get() < 0) return io_error(path, "open", errno);
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) return io_error(path, "read", errno);
+    if (!S_ISREG(info.st_mode)) return error{errc::io, path + ": is not a regular file"};
+    const auto size = static_cast<std::size_t>(info.st_size);
+    void* base = nullptr;
+    if (size > 0) {
+      base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+      if (base == MAP_FAILED) return io_error(path, "map", errno);
+    }
+    return std::shared_ptr<const mapped_file>{
+        std::make_shared<system_mapped_file>(path, base, size)};
+  }
+
+  result<std::string> read(const std::string& path, std::size_t bytes_max) override {
+    const descriptor fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (fd.get() < 0) return io_error(path, "open", errno);
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) return io_error(path, "read", errno);
+    if (S_ISDIR(info.st_mode)) return error{errc::io, path + ": is a directory, expected a file"};
+    std::string text;
+    char block[65536];
+    for (;;) {
+      const ssize_t n = ::read(fd.get(), block, sizeof block);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return io_error(path, "read", errno);
+      }
+      if (n == 0) return text;
+      text.append(block, static_cast<std::size_t>(n));
+      if (text.size() > bytes_max)
+        return error{errc::io,
+                     path + ": is larger than " + std::to_string(bytes_max) +
+                         " bytes, the most accepted here"};
+    }
+  }
+
+  result<std::unique_ptr<file_writer>> create(const std::string& path) override {
+    std::string temporary = path + ".XXXXXX";
+    const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
+    if (fd < 0) return io_error(path, "create", errno);
+    ::fchmod(fd, 0644);
+    return std::unique_ptr<file_writer>{
+        std::make_unique<system_file_writer>(path, std::move(temporary), fd)};
+  }
+
+  bool is_file(const std::string& path) override {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+  }
+
+  bool is_directory(const std::string& path) override {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  }
+
+  result<std::vector<std::string>> list(const std::string& path) override {
+    DIR* directory = ::opendir(path.c_str());
+    if (directory == nullptr) return io_error(path, "list", errno);
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(directory)) {
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") names.push_back(name);
+    }
+    ::closedir(directory);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<disk> system_disk() { return std::make_shared<system_disk_impl>(); }
+
+}  // namespace atl
