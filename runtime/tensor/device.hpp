@@ -1,14 +1,17 @@
-// A device runs jobs asynchronously: work goes in, a completion comes out, and nobody waits in between.
+// A device runs jobs asynchronously: work goes in, a completion comes out, and nobody waits in
+// between.
 //
-// A job is a list of phases; a phase is a number of chunks that may run in any order, at once, on any worker. A
-// phase starts when every chunk of the one before it has ended, so a phase sees all that earlier phases wrote.
-// Several jobs may be open together; workers take chunks from whichever has some, oldest job first.
+// A job is a list of phases; a phase is a number of chunks that may run in any order, at once, on
+// any worker. A phase starts when every chunk of the one before it has ended, so a phase sees all
+// that earlier phases wrote. Several jobs may be open together; workers take chunks from whichever
+// has some, oldest job first.
 //
-// What a chunk computes must not depend on which worker runs it or when: results are then the same for any number
-// of workers.
+// What a chunk computes must not depend on which worker runs it or when: results are then the same
+// for any number of workers.
 //
-// Threads: submit() and post() may be called from any thread, workers included, and never block. Bodies and
-// completions run on the device's workers; a completion must be short (it usually sends one message).
+// Threads: submit() and post() may be called from any thread, workers included, and never block.
+// Bodies and completions run on the device's workers; a completion must be short (it usually sends
+// one message).
 #pragma once
 
 #include "runtime/base/memory.hpp"
@@ -50,7 +53,8 @@ public:
   virtual ~device() = default;
 
   virtual void submit(job work) = 0;
-  /// Runs the task soon, before any chunk that no worker has taken yet. The task must stay alive until it has run.
+  /// Runs the task soon, before any chunk that no worker has taken yet. The task must stay alive
+  /// until it has run.
   virtual void post(task& short_work) = 0;
 
   virtual int workers() const noexcept = 0;
