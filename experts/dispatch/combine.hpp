@@ -1,0 +1,52 @@
+// Bringing the experts' answers together. Answers may arrive in any order, in several frames and
+// more than once (a repeated call); the first of each wins, and the sum is taken in gate-rank order
+// whatever came first:
+//   y[row] = sum over rank of weight[row, rank] * answer[row, rank]
+// float32, one fused multiply-add per element and rank, from zero.
+#pragma once
+
+#include "experts/dispatch/plan.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace atl::experts {
+
+/// Where the answer of each (row, rank) lies. Borrows the payloads: whoever fills the table keeps
+/// them until the sum is taken. Not thread-safe while filled; read by any thread after.
+class answer_table {
+public:
+  answer_table(std::int64_t rows, std::int64_t k);
+
+  /// The answers to one sent range: payload (assignments of the range, hidden). Returns how many of
+  /// them were new; 0 means the payload is not referred to.
+  std::int64_t place(const group_plan& group,
+                     const send_range& range,
+                     const float* payload,
+                     std::int64_t hidden);
+
+  std::int64_t missing() const noexcept { return missing_; }
+  bool complete() const noexcept { return missing_ == 0; }
+  /// (rows, k) pointers to rows of `hidden` floats; null where missing.
+  const float* const* pointers() const noexcept { return pointers_.data(); }
+
+private:
+  std::int64_t k_;
+  std::int64_t missing_;
+  std::vector<const float*> pointers_;
+};
+
+/// y[i] = fma(w, x[i], y[i]) for i in [0, n).
+void accumulate(float w, const float* x, float* y, std::int64_t n);
+
+/// Rows [first, first + count): weights (rows, k), answers (rows, k) all present, y (rows, hidden)
+/// overwritten. Ranges of one batch may run on different threads.
+void combine(std::int64_t first,
+             std::int64_t count,
+             std::int64_t k,
+             std::int64_t hidden,
+             const float* weights,
+             const float* const* answers,
+             float* y);
+
+}  // namespace atl::experts

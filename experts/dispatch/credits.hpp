@@ -1,0 +1,29 @@
+// Row credits per expert group: how many rows a router may have in flight at each. A bound on the
+// groups' mailboxes. Not thread-safe: one owner.
+#pragma once
+
+#include "runtime/base/ids.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace atl::experts {
+
+class credit_ledger {
+public:
+  /// Every group starts with `rows_max` credits, one per row in flight.
+  credit_ledger(std::uint32_t groups, std::uint32_t rows_max);
+
+  std::uint32_t free(group_id group) const;
+  std::uint32_t rows_max() const noexcept { return rows_max_; }
+  /// `rows` is at most free(group).
+  void take(group_id group, std::uint32_t rows);
+  /// Rows answered, or lost with their group. Never more than were taken.
+  void give_back(group_id group, std::uint32_t rows);
+
+private:
+  std::uint32_t rows_max_;
+  std::vector<std::uint32_t> free_;
+};
+
+}  // namespace atl::experts

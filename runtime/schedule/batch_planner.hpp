@@ -1,0 +1,114 @@
+// What an attention shard computes next: a pure step from queues and budgets to micro-batches.
+// Values in, values out; the shard applies what is planned. Not thread-safe: one owner.
+//
+// A shard has `lanes` micro-batches in flight, so that it computes one while the experts work on
+// another. A sequence is in at most one. Sequences are served first come, first served:
+//   - tokens that continue a generation before prompt chunks, both in order of arrival;
+//   - a lane takes at most its even part of the running sequences and step_tokens_max tokens, a
+//     sequence at most prefill_chunk of its prompt;
+//   - the running sequences are always the oldest ones. The next starts when fewer than
+//     sequences_max run, and pages for all its known tokens and the next are free beyond what
+//     running sequences still need for theirs, and no running sequence lacks a page;
+//   - a sequence may take pages that the known tokens of older ones do not need. If it lacks some,
+//     the newest running sequence gives all of its pages back and starts over later with prompt and
+//     emitted tokens (same numbers, so same text); if that one is busy, the step goes by without.
+// A sequence is refused if it could not end with all pages to itself, so the oldest always ends.
+//
+// A sequence's states:    add -> waiting -> running idle -> running in flight -> awaiting its token
+//   running idle -> waiting (preempted); awaiting -> running idle (extend); any -> gone (remove; in
+//   flight: at the end of its step)
+#pragma once
+
+#include "runtime/base/ids.hpp"
+#include "runtime/base/result.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace atl::schedule {
+
+struct step_limits {
+  std::int64_t step_tokens_max = 512;  // of a micro-batch; at least sequences_max
+  std::int64_t prefill_chunk = 256;    // tokens of one sequence in a micro-batch
+  std::int64_t sequences_max = 16;     // running together (--batch-size)
+  std::int64_t page_tokens = 64;
+  std::int64_t pages_total = 0;
+  std::uint32_t lanes = 2;  // micro-batches in flight
+};
+
+result<void> validate(const step_limits& limits);
+
+struct sequence_state {
+  request_id request;
+  std::int64_t tokens_known = 0;   // prompt + emitted
+  std::int64_t tokens_cached = 0;  // positions in the cache, those of a step in flight included
+  std::int64_t tokens_max = 0;     // it ends before it has more
+  std::int64_t pages = 0;          // held: pages for tokens_cached
+  bool is_running = false;
+  bool is_cancelled = false;          // goes at the end of its step
+  std::optional<std::uint32_t> lane;  // in flight there
+};
+
+/// All sequences of a shard by arrival, and the pages none of them holds.
+struct planner_state {
+  std::vector<sequence_state> sequences;
+  std::int64_t pages_free = 0;
+  std::vector<bool> lane_busy;
+};
+
+planner_state make_state(const step_limits& limits);
+
+/// Positions [first_position, first_position + tokens) of a sequence. want_logits: the last of them
+/// is the last known token, so the next one is sampled from its logits.
+struct slice {
+  request_id request;
+  std::int64_t first_position = 0;
+  std::int64_t tokens = 0;
+  bool want_logits = false;
+  friend bool operator==(const slice&, const slice&) = default;
+};
+
+struct micro_batch {
+  std::uint32_t lane = 0;
+  std::vector<slice> slices;
+};
+
+/// Applied in this order: preempted sequences give back their pages, then the batches start, one
+/// for each idle lane that has work.
+struct step_plan {
+  std::vector<request_id> preempted;
+  std::vector<micro_batch> batches;
+};
+
+step_plan plan_step(const planner_state& state, const step_limits& limits);
+
+/// Records that the plan made from this very state was carried out: pages are taken for every
+/// slice.
+void begin_step(planner_state& state, const step_limits& limits, const step_plan& plan);
+
+/// The lane's micro-batch is computed. Returns the requests that were cancelled meanwhile and are
+/// gone now: their pages are free.
+std::vector<request_id> end_step(planner_state& state, std::uint32_t lane);
+
+/// A request arrives. Refused (out_of_memory) if tokens_max need more pages than there are,
+/// (invalid_argument) if it has no tokens, tokens_max <= tokens, or the id is there already.
+result<void> add(planner_state& state,
+                 const step_limits& limits,
+                 request_id request,
+                 std::int64_t tokens,
+                 std::int64_t tokens_max);
+
+/// The token sampled from the last slice that wanted logits. False if the request is gone.
+bool extend(planner_state& state, request_id request);
+
+enum class removal { done, at_end_of_step, unknown };
+
+/// Finished or cancelled: its pages are free at once, or when its step in flight ends.
+removal remove(planner_state& state, request_id request);
+
+/// The first rule of a state that is broken, if any; for tests and debug builds.
+std::optional<std::string> broken_rule(const planner_state& state, const step_limits& limits);
+
+}  // namespace atl::schedule
