@@ -28,12 +28,10 @@ struct routing {
   std::vector<std::uint32_t> experts;  // (rows, k)
   std::vector<float> weights;          // (rows, k)
 
-  /// For combine(): (rows, k) pointers to the answers, each one row of `hidden` floats.
-  std::vector<const float*> answers;
-
 private:
   friend class router_compute;
   const float* normed_ = nullptr;
+  const float* const* answers_ = nullptr;
   float* routed_ = nullptr;
   std::int64_t layer_ = 0;
   aligned_buffer packed_;  // rows packed for the gate
@@ -50,12 +48,14 @@ public:
   make(std::shared_ptr<const model::model_weights> weights, const options& chosen);
   ~router_compute();
 
-  /// Fills out.experts and out.weights for `rows` rows of `normed` (rows, hidden). Sizes them and
-  /// out.answers (all null) now, before the job runs. `layer` is an MoE layer.
+  /// Fills out.experts and out.weights for `rows` rows of `normed` (rows, hidden). Sizes them
+  /// now, before the job runs. `layer` is an MoE layer.
   tensor::job route(const float* normed, std::int64_t rows, std::int64_t layer, routing& out) const;
 
   /// routed[row] = sum over ranks of weights[row, rank] * answers[row, rank], (rows, hidden).
-  tensor::job combine(routing& of, float* routed) const;
+  /// answers: (rows, k) pointers to rows of `hidden` floats, kept by the caller until the job ends
+  /// (answer_table::pointers()).
+  tensor::job combine(routing& of, const float* const* answers, float* routed) const;
 
   /// Gate logits (rows, experts) of the latest route() job that has ended.
   static const float* logits(const routing& of) noexcept { return of.logits_.as<float>(); }
