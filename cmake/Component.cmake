@@ -4,9 +4,13 @@
 #   - link_<name>: an empty program linked with the whole archive, which fails if the folder needs
 #     something that its declared dependencies do not bring (part of target check_links).
 # atoll_test(NAME name SOURCES ... DEPS ... [LABELS ...] [ARGS ...])
-#   One GoogleTest program, registered with CTest. Label "fast" unless told otherwise.
+#   One GoogleTest program, registered with CTest. Label "fast" unless told otherwise; tests of the
+#   folders in ATOLL_THREADED_FOLDERS also get label "tsan": they run under the thread sanitizer.
+#   Target tests_<label> builds the tests with that label.
 # atoll_fuzz(NAME name SOURCES ... DEPS ...)
-#   One libFuzzer target fuzz_<name>, built with ATOLL_FUZZ.
+#   One libFuzzer target fuzz_<name>, built with ATOLL_FUZZ; target fuzzers builds them all.
+
+set(ATOLL_THREADED_FOLDERS transport actors runtime/tensor)
 
 add_library(atoll_options INTERFACE)
 target_include_directories(atoll_options INTERFACE ${CMAKE_SOURCE_DIR})
@@ -30,6 +34,10 @@ target_link_libraries(atoll_options INTERFACE Threads::Threads)
 
 add_custom_target(check_headers)
 add_custom_target(check_links)
+add_custom_target(fuzzers)
+foreach(label fast slow sim tsan)
+  add_custom_target(tests_${label})
+endforeach()
 
 function(atoll_component)
   cmake_parse_arguments(C "" "NAME" "SOURCES;PUBLIC_DEPS;PRIVATE_DEPS" ${ARGN})
@@ -49,15 +57,13 @@ function(atoll_component)
   if(units)
     add_library(headers_${C_NAME} OBJECT EXCLUDE_FROM_ALL ${units})
     target_link_libraries(headers_${C_NAME} PRIVATE ${lib} ${C_PRIVATE_DEPS})
-    target_compile_options(headers_${C_NAME} PRIVATE -fsyntax-only)
+    target_compile_options(headers_${C_NAME} PRIVATE -O0 -g0)
     add_dependencies(check_headers headers_${C_NAME})
   endif()
 
   file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/link_${C_NAME}.cpp CONTENT "int main() { return 0; }\n")
   add_executable(link_${C_NAME} EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/link_${C_NAME}.cpp)
-  target_link_libraries(link_${C_NAME} PRIVATE -Wl,--whole-archive $<TARGET_FILE:${lib}> -Wl,--no-whole-archive
-    ${C_PUBLIC_DEPS} ${C_PRIVATE_DEPS} atoll_options)
-  add_dependencies(link_${C_NAME} ${lib})
+  target_link_libraries(link_${C_NAME} PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${lib}>)
   add_dependencies(check_links link_${C_NAME})
 endfunction()
 
@@ -69,6 +75,11 @@ function(atoll_test)
   if(NOT T_LABELS)
     set(T_LABELS fast)
   endif()
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR}/tests/unit ${CMAKE_CURRENT_SOURCE_DIR})
+  if(folder IN_LIST ATOLL_THREADED_FOLDERS)
+    list(APPEND T_LABELS tsan)
+  endif()
+  list(REMOVE_DUPLICATES T_LABELS)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 300)
   endif()
@@ -77,6 +88,12 @@ function(atoll_test)
   target_compile_definitions(test_${T_NAME} PRIVATE ATOLL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${T_NAME} COMMAND test_${T_NAME} ${T_ARGS})
   set_tests_properties(${T_NAME} PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${T_TIMEOUT})
+  foreach(label ${T_LABELS})
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} test_${T_NAME})
+  endforeach()
 endfunction()
 
 function(atoll_fuzz)
@@ -87,4 +104,5 @@ function(atoll_fuzz)
   add_executable(fuzz_${F_NAME} ${F_SOURCES})
   target_link_libraries(fuzz_${F_NAME} PRIVATE ${F_DEPS} atoll_options)
   target_link_options(fuzz_${F_NAME} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzzers fuzz_${F_NAME})
 endfunction()
