@@ -16,7 +16,7 @@
 
 #include "attention/micro_batch.hpp"
 #include "runtime/base/result.hpp"
-#include "runtime/kernels/isa.hpp"
+#include "runtime/kernels/matmul.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/tensor/device.hpp"
 

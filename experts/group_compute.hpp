@@ -10,7 +10,7 @@
 
 #include "runtime/base/memory.hpp"
 #include "runtime/base/result.hpp"
-#include "runtime/kernels/isa.hpp"
+#include "runtime/kernels/matmul.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/tensor/device.hpp"
@@ -38,30 +38,25 @@ struct group_call {
 private:
   friend class group_compute;
 
-  /// Rows [first, first + count) of one expert that are packed together.
-  struct tile {
-    std::uint32_t part = 0;
-    std::int64_t first = 0, count = 0;
-  };
-
-  /// Weight rows of one expert that one chunk multiplies.
-  struct piece {
-    std::uint32_t part = 0;
-    bool up = false;
-    std::int64_t first = 0, count = 0;
-  };
-
-  /// One expert of this call that has rows; offsets into the buffers.
+  /// One expert of this call that has rows. Offsets are bytes of packed_ and floats of floats_.
   struct part {
     const expert_rows* rows = nullptr;
     model::ffn_weights weights;
-    std::size_t packed = 0, packed_inner = 0;           // bytes
-    std::size_t gate = 0, up = 0, out = 0, gather = 0;  // floats
+    std::int64_t count = 0;
+    std::int64_t input_stride = 0, output_stride = 0;  // floats; unspaced: rows lie anywhere
+    std::size_t packed_gate = 0, packed_up = 0, packed_inner = 0;
+    std::size_t gate = 0, up = 0, gathered = 0, answers = 0;
   };
+
+  /// Rows (of activations, or of weights) [first, first + count) of one part: what a chunk does.
+  struct piece {
+    std::uint32_t part = 0;
+    std::int64_t first = 0, count = 0;
+  };
+
   std::vector<part> parts_;
-  std::vector<tile> tiles_;
-  std::vector<piece> gate_up_, down_;
-  aligned_buffer packed_, inner_, out_, gather_;
+  std::vector<piece> tiles_, gate_up_, down_;
+  aligned_buffer packed_, floats_;
 };
 
 class group_compute {
