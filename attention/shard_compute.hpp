@@ -27,6 +27,8 @@
 namespace atl::attention {
 
 class shard_compute {
+  class impl;
+
 public:
   struct options {
     kernels::isa isa{};
@@ -37,6 +39,7 @@ public:
   /// Allocates kv_pages * page_bytes(config). Refuses with out_of_memory or unsupported.
   static result<std::unique_ptr<shard_compute>>
   make(std::shared_ptr<const model::model_weights> weights, const options& chosen);
+  explicit shard_compute(std::unique_ptr<impl> made) noexcept;  // by make
   ~shard_compute();
 
   /// Bytes of one page (attention/kv: 64 positions) over all layers.
@@ -68,8 +71,6 @@ public:
   std::size_t kv_pages() const noexcept;
 
 private:
-  class impl;
-  explicit shard_compute(std::unique_ptr<impl> made) noexcept;
   std::unique_ptr<impl> impl_;
 };
 

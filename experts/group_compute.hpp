@@ -60,6 +60,8 @@ private:
 };
 
 class group_compute {
+  class impl;
+
 public:
   struct options {
     kernels::isa isa{};
@@ -68,6 +70,7 @@ public:
 
   static result<std::unique_ptr<group_compute>> make(const model::model_config& config,
                                                      const options& chosen);
+  explicit group_compute(std::unique_ptr<impl> made) noexcept;  // by make
   ~group_compute();
 
   /// Takes an expert on (again: its weights are replaced). Refuses shapes the configuration does
@@ -81,8 +84,6 @@ public:
   tensor::job forward(group_call& call) const;
 
 private:
-  class impl;
-  explicit group_compute(std::unique_ptr<impl> made) noexcept;
   std::unique_ptr<impl> impl_;
 };
 

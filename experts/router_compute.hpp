@@ -39,6 +39,8 @@ private:
 };
 
 class router_compute {
+  class impl;
+
 public:
   struct options {
     kernels::isa isa{};
@@ -46,6 +48,7 @@ public:
 
   static result<std::unique_ptr<router_compute>>
   make(std::shared_ptr<const model::model_weights> weights, const options& chosen);
+  explicit router_compute(std::unique_ptr<impl> made) noexcept;  // by make
   ~router_compute();
 
   /// Fills out.experts and out.weights for `rows` rows of `normed` (rows, hidden). Sizes them
@@ -61,8 +64,6 @@ public:
   static const float* logits(const routing& of) noexcept { return of.logits_.as<float>(); }
 
 private:
-  class impl;
-  explicit router_compute(std::unique_ptr<impl> made) noexcept;
   std::unique_ptr<impl> impl_;
 };
 
