@@ -30,13 +30,15 @@ std::string_view to_string(errc code) noexcept;
 
 class error {
 public:
+  /// Only for result<T>::error(), which needs one to answer when there is no error.
+  error() = default;
   error(errc code, std::string message);
 
   errc code() const noexcept { return code_; }
   const std::string& message() const noexcept { return message_; }
 
 private:
-  errc code_;
+  errc code_ = errc::internal;
   std::string message_;
 };
 
