@@ -18,8 +18,8 @@ struct placed_model {
 
 struct node_load {
   node_id node;
-  std::size_t bytes =
-      0;  // an expert in several groups of a node counts once: they share its weights
+  /// An expert in several groups of a node counts once: they share its weights.
+  std::size_t bytes = 0;
 };
 
 struct initial_placement {

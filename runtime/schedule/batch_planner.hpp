@@ -31,7 +31,7 @@ namespace atl::schedule {
 
 struct step_limits {
   std::int64_t step_tokens_max = 512;  // of a micro-batch; at least sequences_max
-  std::int64_t prefill_chunk = 256;    // tokens of one sequence in a micro-batch
+  std::int64_t prefill_chunk = 512;    // tokens of one sequence in a micro-batch
   std::int64_t sequences_max = 16;     // running together (--batch-size)
   std::int64_t page_tokens = 64;
   std::int64_t pages_total = 0;
@@ -92,8 +92,9 @@ void begin_step(planner_state& state, const step_limits& limits, const step_plan
 /// gone now: their pages are free.
 std::vector<request_id> end_step(planner_state& state, std::uint32_t lane);
 
-/// A request arrives. Refused (out_of_memory) if tokens_max need more pages than there are,
-/// (invalid_argument) if it has no tokens, tokens_max <= tokens, or the id is there already.
+/// A request arrives; tokens_max = tokens where nothing is generated. Refused (out_of_memory) if
+/// tokens_max need more pages than there are, (invalid_argument) if it has no tokens, tokens_max <
+/// tokens, or the id is there already.
 result<void> add(planner_state& state,
                  const step_limits& limits,
                  request_id request,

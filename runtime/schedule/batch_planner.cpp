@@ -1,0 +1,309 @@
+#include "runtime/schedule/batch_planner.hpp"
+
+#include "runtime/base/assert.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace atl::schedule {
+
+namespace {
+
+std::int64_t pages_for(const step_limits& limits, std::int64_t tokens) {
+  return (tokens + limits.page_tokens - 1) / limits.page_tokens;
+}
+
+bool awaits_token(const sequence_state& s) {
+  return s.is_running && !s.lane && s.tokens_cached == s.tokens_known;
+}
+
+auto find_request(planner_state& state, request_id request) {
+  return std::find_if(state.sequences.begin(), state.sequences.end(), [&](const sequence_state& s) {
+    return s.request == request;
+  });
+}
+
+/// One call of plan_step: a copy of the state that is moved along while slices are handed out.
+class planner {
+public:
+  planner(const planner_state& state, const step_limits& limits) : now_{state}, limits_{limits} {
+    for (std::uint32_t lane = 0; lane < limits.lanes; ++lane) {
+      if (now_.lane_busy[lane]) continue;
+      lanes_.push_back(
+          {.batch = {.lane = lane, .slices = {}}, .tokens_left = limits.step_tokens_max});
+    }
+  }
+
+  step_plan run() {
+    if (lanes_.empty()) return {};
+    place_running(true);
+    place_running(false);
+    if (!lacks_pages_) admit_waiting();
+    for (lane_state& lane : lanes_) {
+      if (!lane.batch.slices.empty()) plan_.batches.push_back(std::move(lane.batch));
+    }
+    return std::move(plan_);
+  }
+
+private:
+  struct lane_state {
+    micro_batch batch;
+    std::int64_t tokens_left = 0;
+  };
+
+  std::int64_t running() const {
+    return std::count_if(now_.sequences.begin(), now_.sequences.end(), [](const sequence_state& s) {
+      return s.is_running;
+    });
+  }
+
+  /// Pages that sequences before `index` still need for the tokens they know.
+  std::int64_t older_claims(std::size_t index) const {
+    std::int64_t pages = 0;
+    for (std::size_t i = 0; i < index; ++i) {
+      const sequence_state& s = now_.sequences[i];
+      if (s.is_running && !s.is_cancelled) pages += pages_for(limits_, s.tokens_known) - s.pages;
+    }
+    return pages;
+  }
+
+  /// The idle lane with most room, or null if every one has its part of the sequences.
+  lane_state* roomiest(std::int64_t sequences) {
+    const auto part = static_cast<std::size_t>((sequences + limits_.lanes - 1) / limits_.lanes);
+    lane_state* best = nullptr;
+    for (lane_state& lane : lanes_) {
+      if (lane.tokens_left == 0 || lane.batch.slices.size() >= part) continue;
+      if (best == nullptr || lane.tokens_left > best->tokens_left) best = &lane;
+    }
+    return best;
+  }
+
+  void place_running(bool continuing) {
+    const std::int64_t sequences = running();
+    for (std::size_t i = 0; i < now_.sequences.size() && now_.sequences[i].is_running; ++i) {
+      const sequence_state& s = now_.sequences[i];
+      if (s.lane || awaits_token(s)) continue;
+      if ((s.tokens_known - s.tokens_cached == 1) != continuing) continue;
+      lane_state* lane = roomiest(sequences);
+      if (lane == nullptr) return;
+      place(i, *lane);
+    }
+  }
+
+  /// Puts the next tokens of a sequence into a lane, if it gets the pages.
+  void place(std::size_t index, lane_state& lane) {
+    const std::int64_t tokens = next_tokens(now_.sequences[index], lane);
+    const std::int64_t wanted = new_pages(now_.sequences[index], tokens);
+    if (wanted > 0 && !make_room(index, wanted)) {
+      lacks_pages_ = true;
+      return;
+    }
+    sequence_state& s = now_.sequences[index];
+    now_.pages_free -= wanted;
+    s.pages += wanted;
+    lane.batch.slices.push_back({.request = s.request,
+                                 .first_position = s.tokens_cached,
+                                 .tokens = tokens,
+                                 .want_logits = s.tokens_cached + tokens == s.tokens_known});
+    lane.tokens_left -= tokens;
+    s.tokens_cached += tokens;
+    s.lane = lane.batch.lane;
+  }
+
+  std::int64_t next_tokens(const sequence_state& s, const lane_state& lane) const {
+    return std::min({s.tokens_known - s.tokens_cached, limits_.prefill_chunk, lane.tokens_left});
+  }
+
+  std::int64_t new_pages(const sequence_state& s, std::int64_t tokens) const {
+    return pages_for(limits_, s.tokens_cached + tokens) - s.pages;
+  }
+
+  /// True if `wanted` pages are free for sequence `index` beyond older claims; preempts the newest
+  /// running sequences behind it for that.
+  bool make_room(std::size_t index, std::int64_t wanted) {
+    const std::int64_t needed = wanted + older_claims(index);
+    while (now_.pages_free < needed) {
+      const auto newest = static_cast<std::size_t>(running() - 1);
+      sequence_state& victim = now_.sequences[newest];
+      if (newest <= index || victim.lane || awaits_token(victim)) return false;
+      now_.pages_free += victim.pages;
+      victim.pages = 0;
+      victim.tokens_cached = 0;
+      victim.is_running = false;
+      plan_.preempted.push_back(victim.request);
+      lacks_pages_ = true;
+    }
+    return true;
+  }
+
+  void admit_waiting() {
+    for (auto i = static_cast<std::size_t>(running()); i < now_.sequences.size(); ++i) {
+      sequence_state& s = now_.sequences[i];
+      const auto sequences = static_cast<std::int64_t>(i + 1);
+      if (sequences > limits_.sequences_max) return;
+      const std::int64_t tokens = std::min(s.tokens_known + 1, s.tokens_max);
+      if (pages_for(limits_, tokens) > now_.pages_free - older_claims(i)) return;
+      lane_state* lane = roomiest(sequences);
+      if (lane == nullptr) return;
+      s.is_running = true;
+      place(i, *lane);
+    }
+  }
+
+  planner_state now_;
+  const step_limits& limits_;
+  std::vector<lane_state> lanes_;
+  step_plan plan_;
+  bool lacks_pages_ = false;
+};
+
+error bad(errc code, const std::string& what) { return {code, what}; }
+
+}  // namespace
+
+result<void> validate(const step_limits& limits) {
+  const auto refuse = [](const char* name, std::int64_t value, const std::string& rule) {
+    return bad(errc::invalid_argument,
+               std::string{name} + " is " + std::to_string(value) + "; it must be " + rule);
+  };
+  if (limits.sequences_max < 1) return refuse("sequences_max", limits.sequences_max, "positive");
+  if (limits.step_tokens_max < limits.sequences_max) {
+    return refuse("step_tokens_max",
+                  limits.step_tokens_max,
+                  "at least sequences_max, " + std::to_string(limits.sequences_max));
+  }
+  if (limits.prefill_chunk < 1) return refuse("prefill_chunk", limits.prefill_chunk, "positive");
+  if (limits.page_tokens < 1) return refuse("page_tokens", limits.page_tokens, "positive");
+  if (limits.pages_total < 1) return refuse("pages_total", limits.pages_total, "positive");
+  if (limits.lanes < 1) return refuse("lanes", limits.lanes, "positive");
+  return {};
+}
+
+planner_state make_state(const step_limits& limits) {
+  ATOLL_ASSERT(validate(limits).has_value());
+  return {.sequences = {},
+          .pages_free = limits.pages_total,
+          .lane_busy = std::vector<bool>(limits.lanes, false)};
+}
+
+step_plan plan_step(const planner_state& state, const step_limits& limits) {
+  return planner{state, limits}.run();
+}
+
+void begin_step(planner_state& state, const step_limits& limits, const step_plan& plan) {
+  for (const request_id request : plan.preempted) {
+    const auto s = find_request(state, request);
+    ATOLL_ASSERT(s != state.sequences.end() && s->is_running && !s->lane);
+    state.pages_free += s->pages;
+    s->pages = 0;
+    s->tokens_cached = 0;
+    s->is_running = false;
+  }
+  for (const micro_batch& batch : plan.batches) {
+    ATOLL_ASSERT(!state.lane_busy[batch.lane]);
+    state.lane_busy[batch.lane] = true;
+    for (const slice& part : batch.slices) {
+      const auto s = find_request(state, part.request);
+      ATOLL_ASSERT(s != state.sequences.end() && !s->lane && !s->is_cancelled);
+      ATOLL_ASSERT(s->tokens_cached == part.first_position);
+      s->is_running = true;
+      s->lane = batch.lane;
+      s->tokens_cached += part.tokens;
+      const std::int64_t pages = pages_for(limits, s->tokens_cached);
+      state.pages_free -= pages - s->pages;
+      s->pages = pages;
+      ATOLL_ASSERT(state.pages_free >= 0 && s->tokens_cached <= s->tokens_known);
+    }
+  }
+}
+
+std::vector<request_id> end_step(planner_state& state, std::uint32_t lane) {
+  ATOLL_ASSERT(lane < state.lane_busy.size() && state.lane_busy[lane]);
+  state.lane_busy[lane] = false;
+  std::vector<request_id> gone;
+  for (sequence_state& s : state.sequences) {
+    if (s.lane != lane) continue;
+    s.lane.reset();
+    if (s.is_cancelled) {
+      state.pages_free += s.pages;
+      gone.push_back(s.request);
+    }
+  }
+  std::erase_if(state.sequences, [](const sequence_state& s) { return s.is_cancelled && !s.lane; });
+  return gone;
+}
+
+result<void> add(planner_state& state,
+                 const step_limits& limits,
+                 request_id request,
+                 std::int64_t tokens,
+                 std::int64_t tokens_max) {
+  const std::string name = "request " + std::to_string(request.value);
+  if (tokens < 1) return bad(errc::invalid_argument, name + " has no tokens");
+  if (tokens_max < tokens) {
+    return bad(errc::invalid_argument,
+               name + " has " + std::to_string(tokens) + " tokens and may have " +
+                   std::to_string(tokens_max));
+  }
+  if (find_request(state, request) != state.sequences.end()) {
+    return bad(errc::invalid_argument, name + " is there already");
+  }
+  if (pages_for(limits, tokens_max) > limits.pages_total) {
+    return bad(errc::out_of_memory,
+               name + " may need " + std::to_string(pages_for(limits, tokens_max)) +
+                   " pages of the key-value cache, which has " +
+                   std::to_string(limits.pages_total));
+  }
+  sequence_state& s = state.sequences.emplace_back();
+  s.request = request;
+  s.tokens_known = tokens;
+  s.tokens_max = tokens_max;
+  return {};
+}
+
+bool extend(planner_state& state, request_id request) {
+  const auto s = find_request(state, request);
+  if (s == state.sequences.end() || s->is_cancelled) return false;
+  ATOLL_ASSERT(awaits_token(*s) && s->tokens_known < s->tokens_max);
+  ++s->tokens_known;
+  return true;
+}
+
+removal remove(planner_state& state, request_id request) {
+  const auto s = find_request(state, request);
+  if (s == state.sequences.end() || s->is_cancelled) return removal::unknown;
+  if (s->lane) {
+    s->is_cancelled = true;
+    return removal::at_end_of_step;
+  }
+  state.pages_free += s->pages;
+  state.sequences.erase(s);
+  return removal::done;
+}
+
+std::optional<std::string> broken_rule(const planner_state& state, const step_limits& limits) {
+  std::int64_t pages = state.pages_free;
+  std::int64_t running = 0;
+  bool seen_waiting = false;
+  for (const sequence_state& s : state.sequences) {
+    const std::string name = "request " + std::to_string(s.request.value) + " ";
+    if (s.tokens_cached < 0 || s.tokens_cached > s.tokens_known) return name + "caches the unknown";
+    if (s.tokens_known > s.tokens_max) return name + "has outgrown its reservation";
+    if (s.pages != pages_for(limits, s.tokens_cached))
+      return name + "holds other pages than it uses";
+    if (s.lane && (*s.lane >= limits.lanes || !state.lane_busy[*s.lane])) {
+      return name + "is in flight in an idle lane";
+    }
+    if (!s.is_running && (s.lane || s.pages != 0)) return name + "waits and holds something";
+    if (s.is_running && seen_waiting) return name + "runs before an older one";
+    seen_waiting = seen_waiting || !s.is_running;
+    running += s.is_running ? 1 : 0;
+    pages += s.pages;
+  }
+  if (state.pages_free < 0) return "more pages are held than there are";
+  if (pages != limits.pages_total) return "pages are lost";
+  if (running > limits.sequences_max) return "too many sequences run";
+  return std::nullopt;
+}
+
+}  // namespace atl::schedule
