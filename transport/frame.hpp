@@ -102,8 +102,9 @@ using header_bytes = std::array<std::byte, frame_header_bytes>;
 header_bytes encode_header(const frame_header& header) noexcept;
 
 /// Fills in the sizes and checksums from the frame's content and returns the header's bytes. The
-/// payload is hashed only where the flag is set.
-header_bytes seal(frame& f) noexcept;
+/// payload is hashed only where the flag is set. errc::invalid_argument: larger than the caps
+/// allow.
+result<header_bytes> seal(frame& f);
 
 /// Reads a header and checks magic, version, kind, flags and caps. `bytes` may be longer than a
 /// header (the rest is not looked at). Proves nothing about metadata or payload.

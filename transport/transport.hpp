@@ -20,6 +20,7 @@
 #include "transport/frame.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -81,6 +82,9 @@ public:
   /// is under way on another thread may still finish after this returns.
   virtual void close() noexcept = 0;
 };
+
+/// For backends: writes who sends, to whom, and the place in the endpoint's sequence.
+void stamp(frame& f, node_identity from, node_id to, std::uint64_t sequence) noexcept;
 
 /// The region of backends that need no registration.
 std::unique_ptr<memory_region> plain_region(std::span<std::byte> bytes);
