@@ -41,14 +41,15 @@ void combine(std::int64_t first,
              std::int64_t hidden,
              const float* weights,
              const float* const* answers,
-             float* y) {
+             float* y,
+             accumulate_function add) {
   for (std::int64_t row = first; row < first + count; ++row) {
     float* out = y + row * hidden;
     std::fill_n(out, hidden, 0.0F);
     for (std::int64_t rank = 0; rank < k; ++rank) {
       const float* answer = answers[row * k + rank];
       ATOLL_ASSERT(answer != nullptr);
-      accumulate(weights[row * k + rank], answer, out, hidden);
+      add(weights[row * k + rank], answer, out, hidden);
     }
   }
 }

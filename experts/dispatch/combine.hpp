@@ -39,6 +39,9 @@ private:
 /// y[i] = fma(w, x[i], y[i]) for i in [0, n).
 void accumulate(float w, const float* x, float* y, std::int64_t n);
 
+/// accumulate(), or a faster function with the same bits.
+using accumulate_function = void (*)(float w, const float* x, float* y, std::int64_t n);
+
 /// Rows [first, first + count): weights (rows, k), answers (rows, k) all present, y (rows, hidden)
 /// overwritten. Ranges of one batch may run on different threads.
 void combine(std::int64_t first,
@@ -47,6 +50,7 @@ void combine(std::int64_t first,
              std::int64_t hidden,
              const float* weights,
              const float* const* answers,
-             float* y);
+             float* y,
+             accumulate_function add);
 
 }  // namespace atl::experts

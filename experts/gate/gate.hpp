@@ -22,6 +22,10 @@
 #include <cstdint>
 #include <vector>
 
+namespace atl::kernels {
+struct row_kernels;
+}
+
 namespace atl::experts {
 
 struct gate_config {
@@ -47,9 +51,11 @@ struct gate_scratch {
   std::vector<std::uint32_t> order;  // chosen groups
 };
 
-/// One row. `config` is valid. logits (experts); bias (experts), or null where there is none (only
-/// noaux_tc adds it); out: experts (k) by descending choice score, weights (k) in the same order.
+/// One row. `config` is valid; `rows` computes softmax and sigmoid. logits (experts); bias
+/// (experts), or null where there is none (only noaux_tc adds it); out: experts (k) by descending
+/// choice score, weights (k) in the same order.
 void choose(const gate_config& config,
+            const kernels::row_kernels& rows,
             const float* logits,
             const float* bias,
             std::uint32_t* experts,
