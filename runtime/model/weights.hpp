@@ -38,7 +38,7 @@ struct layer_weights {
   bool moe = false;
   ffn_weights dense;                      // empty in MoE layers
   tensor::weight_matrix router;           // (experts, hidden); MoE layers only, as all below
-  tensor::weight_vector correction_bias;  // (experts), f32, finite; noaux_tc only
+  tensor::weight_vector correction_bias;  // (experts), f32, aligned, finite; noaux_tc only
   ffn_weights shared;                     // width shared_experts * expert_inner; may be empty
   std::vector<ffn_weights> experts;
 };
@@ -53,10 +53,10 @@ struct model_weights {
   /// Bytes of the main model's tensors as stored (tied ones once, the MTP layer not counted).
   std::size_t bytes = 0;
 
-  /// Keep alive what the views point into: the files, and scales that had to be copied because
-  /// they are stored as F8_E8M0 or misaligned.
+  /// Keep alive what the views point into: the files, and float32 copies of scales and correction
+  /// biases that are stored in another type or misaligned.
   std::vector<std::shared_ptr<const mapped_file>> files;
-  std::vector<std::vector<float>> owned_scales;
+  std::vector<std::vector<float>> owned_floats;
 };
 
 struct load_options {
