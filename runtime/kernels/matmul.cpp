@@ -1,12 +1,31 @@
 #include "runtime/kernels/matmul.hpp"
 
 #include "runtime/base/assert.hpp"
-#include "runtime/kernels/reference/matmul.hpp"
+#include "runtime/kernels/cpu/mxcsr.hpp"
+#include "runtime/kernels/cpu/table.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 
 namespace atl::kernels {
+namespace {
+
+const kernel_table* find_table(isa set, numerics order) {
+  if (set == isa::avx2) return order == numerics::invariant ? &avx2_invariant : &avx2_fast;
+  return order == numerics::invariant ? &avx512_invariant : &avx512_fast;
+}
+
+const format_kernels& kernels_for(const kernel_table& table, tensor::dtype weights) {
+  switch (weights) {
+  case tensor::dtype::f32: return table.f32;
+  case tensor::dtype::f16: return table.f16;
+  case tensor::dtype::bf16: return table.bf16;
+  case tensor::dtype::f8_e4m3: break;
+  }
+  return table.f8;
+}
+
+}  // namespace
 
 result<matmul> matmul::make(isa set, numerics order) {
   const std::string& refusal = isa_refusal(set);
@@ -14,15 +33,14 @@ result<matmul> matmul::make(isa set, numerics order) {
     return error{errc::unsupported,
                  "instruction set " + std::string{to_string(set)} + " cannot be used: " + refusal};
   }
-  return matmul{set, order, nullptr};
+  return matmul{set, order, find_table(set, order)};
 }
 
-std::size_t
-matmul::packed_bytes(tensor::dtype /*weights*/, std::int64_t tokens, std::int64_t k) const {
-  return static_cast<std::size_t>(tokens * k) * sizeof(float);
+std::size_t matmul::packed_bytes(tensor::dtype weights, std::int64_t tokens, std::int64_t k) const {
+  return kernels_for(*table_, weights).packed_bytes(tokens, k);
 }
 
-void matmul::pack(tensor::dtype /*weights*/,
+void matmul::pack(tensor::dtype weights,
                   const float* x,
                   std::int64_t x_stride,
                   std::int64_t tokens,
@@ -30,9 +48,10 @@ void matmul::pack(tensor::dtype /*weights*/,
                   std::int64_t begin,
                   std::int64_t end,
                   std::byte* packed) const {
-  ATOLL_ASSERT(begin % pack_tokens() == 0 && end <= tokens);
-  for (std::int64_t t = begin; t < end; ++t)
-    std::memcpy(packed + t * k * 4, x + t * x_stride, static_cast<std::size_t>(k) * sizeof(float));
+  ATOLL_ASSERT(begin >= 0 && begin % pack_tokens() == 0);
+  ATOLL_ASSERT(end <= tokens && (end == tokens || end % pack_tokens() == 0));
+  const flush_denormals mode;
+  kernels_for(*table_, weights).pack({x, x_stride, tokens, k, begin, end, packed});
 }
 
 void matmul::multiply(const tensor::weight_matrix& w,
@@ -40,17 +59,34 @@ void matmul::multiply(const tensor::weight_matrix& w,
                       std::int64_t tokens,
                       float* y,
                       std::int64_t y_stride,
-                      tensor::worker& /*on*/) const {
-  const auto* x = reinterpret_cast<const float*>(packed);
-  reference::multiply_invariant(w, {x, w.cols, tokens}, y, y_stride);
+                      tensor::worker& on) const {
+  ATOLL_ASSERT(w.type != tensor::dtype::f8_e4m3 || w.scales != nullptr);
+  if (tokens == 0 || w.rows == 0) return;
+  const format_kernels& run = kernels_for(*table_, w.type);
+  on.scratch.reserve(run.scratch_bytes(tokens, w.cols));
+  const flush_denormals mode;
+  run.multiply({w.data,
+                w.rows,
+                w.cols,
+                w.scales,
+                w.scale_cols,
+                w.first_row,
+                packed,
+                tokens,
+                y,
+                y_stride,
+                on.scratch.as<std::byte>()});
 }
 
 std::int64_t matmul::chunk_rows(const tensor::weight_matrix& w, std::int64_t tokens) const {
-  constexpr std::int64_t bytes_aim = 256 << 10;
+  // Enough work to hide taking the chunk (some microseconds), little enough that workers end
+  // together: 256 KiB of weights, fewer when many tokens make a row expensive.
+  constexpr std::int64_t weight_bytes = 256 << 10;
+  constexpr std::int64_t unit = 32;  // rows that the widest kernel takes at once
+  const std::int64_t cost = std::max<std::int64_t>(1, tokens / 8);
   const auto row_bytes = static_cast<std::int64_t>(w.row_bytes());
-  const std::int64_t rows =
-      bytes_aim / std::max<std::int64_t>(row_bytes * std::max<std::int64_t>(1, tokens / 16), 1);
-  return std::clamp<std::int64_t>(rows / 32 * 32, 32, 256);
+  const std::int64_t rows = weight_bytes / std::max<std::int64_t>(1, row_bytes * cost);
+  return std::clamp<std::int64_t>(rows / unit * unit, unit, 256);
 }
 
 void matmul::multiply_transposed(const tensor::weight_matrix& w,
@@ -61,8 +97,23 @@ void matmul::multiply_transposed(const tensor::weight_matrix& w,
                                  std::int64_t col_end,
                                  float* y,
                                  std::int64_t y_stride) const {
-  reference::multiply_transposed_invariant(
-      w, {x, x_stride, tokens}, col_begin, col_end, y, y_stride);
+  ATOLL_ASSERT(col_begin >= 0 && col_end <= w.cols);
+  ATOLL_ASSERT(w.type != tensor::dtype::f8_e4m3 || w.scales != nullptr);
+  const flush_denormals mode;
+  kernels_for(*table_, w.type)
+      .multiply_transposed({w.data,
+                            w.rows,
+                            w.cols,
+                            w.scales,
+                            w.scale_cols,
+                            w.first_row,
+                            x,
+                            x_stride,
+                            tokens,
+                            col_begin,
+                            col_end,
+                            y,
+                            y_stride});
 }
 
 }  // namespace atl::kernels
