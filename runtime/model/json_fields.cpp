@@ -131,4 +131,31 @@ result<std::string> json_fields::text_or(std::string_view name, std::string_view
   return text(name);
 }
 
+result<json_fields> json_fields::of(const boost::json::value& value,
+                                    const std::string& path,
+                                    const std::string& field) {
+  if (const auto* object = value.if_object())
+    return json_fields{*object, path, field.empty() ? "" : field + "."};
+  return error{errc::invalid_model,
+               path + ": " + (field.empty() ? "the root" : field) + " is " + shown(value) +
+                   "; expected an object {...}"};
+}
+
+result<const boost::json::object*> json_fields::object(std::string_view name) const {
+  const boost::json::value* value = find(name);
+  if (value == nullptr || !value->is_object()) return wrong(name, "expected an object {...}");
+  return &value->get_object();
+}
+
+result<const boost::json::array*> json_fields::array(std::string_view name) const {
+  const boost::json::value* value = find(name);
+  if (value == nullptr || !value->is_array()) return wrong(name, "expected an array [...]");
+  return &value->get_array();
+}
+
+result<json_fields> json_fields::child(std::string_view name) const {
+  ATOLL_ASSIGN(const boost::json::object* inner, object(name));
+  return json_fields{*inner, path_, full_name(name) + "."};
+}
+
 }  // namespace atl::model

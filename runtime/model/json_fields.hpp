@@ -5,6 +5,7 @@
 
 #include "runtime/base/result.hpp"
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 
@@ -30,6 +31,10 @@ public:
   json_fields(const boost::json::object& object, std::string path, std::string prefix = "")
       : object_{object}, path_{std::move(path)}, prefix_{std::move(prefix)} {}
 
+  /// Refuses a value that is not an object; `field` names it in messages ("added_tokens[3]").
+  static result<json_fields>
+  of(const boost::json::value& value, const std::string& path, const std::string& field);
+
   bool has(std::string_view name) const noexcept { return object_.contains(name); }
   /// Null when the field is absent or JSON null.
   const boost::json::value* find(std::string_view name) const noexcept;
@@ -45,12 +50,19 @@ public:
   result<std::string> text(std::string_view name) const;
   result<std::string> text_or(std::string_view name, std::string_view fallback) const;
 
+  /// Borrowed, as long as the document lives.
+  result<const boost::json::object*> object(std::string_view name) const;
+  result<const boost::json::array*> array(std::string_view name) const;
+  result<json_fields> child(std::string_view name) const;
+
   /// "PATH: NAME is VALUE; EXPECTATION" (or "is missing").
   error wrong(std::string_view name,
               const std::string& expectation,
               errc code = errc::invalid_model) const;
 
   const std::string& path() const noexcept { return path_; }
+  /// A field's name with the objects that lead to it.
+  std::string full_name(std::string_view name) const { return prefix_ + std::string{name}; }
 
 private:
   const boost::json::object& object_;
