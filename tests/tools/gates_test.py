@@ -73,7 +73,7 @@ class Tidy(unittest.TestCase):
             ("std::random_device d;", "random"),
             ("int x = rand();", "random"),
             ("std::shuffle(a, b, g);", "random"),
-            ("std::uniform_int_distribution<int> d;", "random"),
+            ("std::uniform_int_distribution<int> d;", "distribution"),
             ("std::this_thread::sleep_for(1s);", "sleep"),
             ("usleep(5);", "sleep"),
             ("volatile int x;", "volatile"),
