@@ -1,0 +1,1 @@
+#include "runtime/kernels/cpu/attention.inl"
