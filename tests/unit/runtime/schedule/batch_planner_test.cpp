@@ -1,0 +1,247 @@
+#include "runtime/schedule/batch_planner.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace atl::schedule {
+namespace {
+
+request_id id(std::uint64_t value) { return request_id{value}; }
+
+/// Pages of 4 tokens, steps of 8, chunks of 6, at most 4 sequences, 2 lanes.
+step_limits small_limits(std::int64_t pages) {
+  return {.step_tokens_max = 8,
+          .prefill_chunk = 6,
+          .sequences_max = 4,
+          .page_tokens = 4,
+          .pages_total = pages,
+          .lanes = 2};
+}
+
+/// A shard that computes at once.
+struct shard {
+  step_limits limits;
+  planner_state state;
+
+  explicit shard(const step_limits& of) : limits{of}, state{make_state(of)} {}
+
+  void add(std::uint64_t request, std::int64_t tokens, std::int64_t tokens_max) {
+    ASSERT_TRUE(schedule::add(state, limits, id(request), tokens, tokens_max).has_value());
+  }
+
+  step_plan begin() {
+    step_plan plan = plan_step(state, limits);
+    begin_step(state, limits, plan);
+    EXPECT_EQ(broken_rule(state, limits), std::nullopt);
+    return plan;
+  }
+
+  /// Ends all batches of a plan and extends what wanted logits.
+  void end(const step_plan& plan) {
+    for (const micro_batch& batch : plan.batches) {
+      end_step(state, batch.lane);
+      for (const slice& part : batch.slices) {
+        if (part.want_logits) extend(state, part.request);
+      }
+    }
+    EXPECT_EQ(broken_rule(state, limits), std::nullopt);
+  }
+
+  step_plan step() {
+    step_plan plan = begin();
+    end(plan);
+    return plan;
+  }
+};
+
+slice part(std::uint64_t request, std::int64_t first, std::int64_t tokens, bool want_logits) {
+  return {.request = id(request),
+          .first_position = first,
+          .tokens = tokens,
+          .want_logits = want_logits};
+}
+
+TEST(batch_planner, one_sequence_uses_one_lane_and_chunks_its_prompt) {
+  shard s{small_limits(100)};
+  EXPECT_TRUE(s.begin().batches.empty());
+  s.add(1, 13, 20);
+  const step_plan first = s.begin();
+  ASSERT_EQ(first.batches.size(), 1U);
+  EXPECT_EQ(first.batches[0].slices, (std::vector{part(1, 0, 6, false)}));
+  EXPECT_TRUE(s.begin().batches.empty()) << "it is in flight";
+  s.end(first);
+  EXPECT_EQ(s.step().batches[0].slices, (std::vector{part(1, 6, 6, false)}));
+  EXPECT_EQ(s.step().batches[0].slices, (std::vector{part(1, 12, 1, true)}));
+  EXPECT_EQ(s.step().batches[0].slices, (std::vector{part(1, 13, 1, true)}));
+}
+
+TEST(batch_planner, a_sequence_that_awaits_its_token_is_left_alone) {
+  shard s{small_limits(100)};
+  s.add(1, 2, 20);
+  end_step(s.state, s.begin().batches[0].lane);
+  EXPECT_TRUE(s.begin().batches.empty());
+  EXPECT_TRUE(extend(s.state, id(1)));
+  EXPECT_EQ(s.begin().batches[0].slices, (std::vector{part(1, 2, 1, true)}));
+}
+
+TEST(batch_planner, lanes_share_the_sequences) {
+  shard s{small_limits(100)};
+  for (std::uint64_t r = 1; r <= 4; ++r) s.add(r, 3, 20);
+  const step_plan plan = s.begin();
+  ASSERT_EQ(plan.batches.size(), 2U);
+  EXPECT_EQ(plan.batches[0].slices, (std::vector{part(1, 0, 3, true), part(3, 0, 3, true)}));
+  EXPECT_EQ(plan.batches[1].slices, (std::vector{part(2, 0, 3, true), part(4, 0, 3, true)}));
+}
+
+TEST(batch_planner, an_idle_lane_takes_only_its_part) {
+  shard s{small_limits(100)};
+  s.add(1, 3, 20);
+  ASSERT_EQ(s.begin().batches.size(), 1U);
+  for (std::uint64_t r = 2; r <= 4; ++r) s.add(r, 2, 20);
+  const step_plan plan = s.begin();
+  ASSERT_EQ(plan.batches.size(), 1U);
+  EXPECT_EQ(plan.batches[0].lane, 1U);
+  EXPECT_EQ(plan.batches[0].slices, (std::vector{part(2, 0, 2, true), part(3, 0, 2, true)}));
+}
+
+TEST(batch_planner, continuing_comes_before_prompts_and_fills_with_them) {
+  step_limits limits = small_limits(100);
+  limits.lanes = 1;
+  shard s{limits};
+  s.add(1, 20, 30);
+  s.add(2, 1, 20);
+  s.add(3, 1, 20);
+  // The prompt of 1 fills its chunk, 2 and 3 the rest of the step.
+  EXPECT_EQ(s.step().batches[0].slices,
+            (std::vector{part(1, 0, 6, false), part(2, 0, 1, true), part(3, 0, 1, true)}));
+  EXPECT_EQ(s.step().batches[0].slices,
+            (std::vector{part(2, 1, 1, true), part(3, 1, 1, true), part(1, 6, 6, false)}));
+  limits.prefill_chunk = 20;
+  s.limits = limits;
+  EXPECT_EQ(s.step().batches[0].slices,
+            (std::vector{part(2, 2, 1, true), part(3, 2, 1, true), part(1, 12, 6, false)}));
+}
+
+TEST(batch_planner, sequences_beyond_the_limit_wait_their_turn) {
+  shard s{small_limits(100)};
+  for (std::uint64_t r = 1; r <= 5; ++r) s.add(r, 1, 20);
+  EXPECT_EQ(s.step().batches.size(), 2U);
+  EXPECT_FALSE(s.state.sequences[4].is_running);
+  EXPECT_EQ(remove(s.state, id(3)), removal::done);
+  s.step();
+  EXPECT_TRUE(s.state.sequences[3].is_running);
+  EXPECT_EQ(s.state.sequences[3].request, id(5));
+}
+
+TEST(batch_planner, a_sequence_starts_only_with_pages_for_its_prompt) {
+  shard s{small_limits(4)};
+  s.add(1, 8, 12);  // needs 2 pages now
+  s.add(2, 8, 12);  // needs 3 with its next token, finds 2
+  s.add(3, 1, 4);   // would fit, but came later
+  const step_plan plan = s.step();
+  ASSERT_EQ(plan.batches.size(), 1U);
+  EXPECT_EQ(plan.batches[0].slices, (std::vector{part(1, 0, 6, false)}));
+  EXPECT_EQ(remove(s.state, id(1)), removal::done);
+  EXPECT_EQ(s.step().batches[0].slices[0].request, id(2));
+}
+
+TEST(batch_planner, the_newest_gives_way_and_starts_over_with_what_it_said) {
+  shard s{small_limits(4)};
+  s.add(1, 6, 16);  // 2 pages
+  s.add(2, 4, 16);  // 2 pages with its next token
+  s.step();
+  s.step();  // 1 has 8 known of which 7 are cached, 2 has 6
+  EXPECT_EQ(s.state.pages_free, 0);
+  s.step();  // 1 has 8 cached, 2 has 6
+  const step_plan plan = s.step();
+  EXPECT_EQ(plan.preempted, (std::vector{id(2)}));
+  ASSERT_EQ(plan.batches.size(), 1U);
+  EXPECT_EQ(plan.batches[0].slices, (std::vector{part(1, 8, 1, true)}));
+  EXPECT_EQ(s.state.sequences[1].tokens_known, 7);
+  EXPECT_EQ(s.state.sequences[1].tokens_cached, 0);
+  while (s.state.sequences[0].tokens_known < 12) s.step();
+  EXPECT_EQ(remove(s.state, id(1)), removal::done);
+  EXPECT_EQ(s.step().batches[0].slices, (std::vector{part(2, 0, 6, false)}));
+  EXPECT_EQ(s.step().batches[0].slices, (std::vector{part(2, 6, 1, true)}));
+  EXPECT_EQ(s.state.sequences[0].tokens_known, 8);
+}
+
+TEST(batch_planner, nobody_takes_pages_from_a_sequence_in_flight) {
+  shard s{small_limits(4)};
+  s.add(1, 8, 16);
+  s.step();
+  s.add(2, 1, 8);
+  const step_plan second = s.begin();  // 1 takes positions 6 and 7, 2 its first
+  ASSERT_EQ(second.batches.size(), 2U);
+  end_step(s.state, 0);
+  EXPECT_TRUE(extend(s.state, id(1)));
+  s.begin();  // 1 takes its third page
+  end_step(s.state, 0);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(extend(s.state, id(1)));
+    const step_plan plan = s.begin();
+    if (i < 3) {
+      ASSERT_EQ(plan.batches.size(), 1U);
+      end_step(s.state, 0);
+    } else {
+      EXPECT_TRUE(plan.batches.empty()) << "1 needs the page that 2 is using";
+      EXPECT_TRUE(plan.preempted.empty());
+    }
+  }
+  end_step(s.state, 1);
+  EXPECT_TRUE(s.begin().preempted.empty()) << "2 awaits its token";
+  EXPECT_TRUE(extend(s.state, id(2)));
+  EXPECT_EQ(s.begin().preempted, (std::vector{id(2)}));
+}
+
+TEST(batch_planner, a_cancelled_sequence_is_gone_at_the_end_of_its_step) {
+  shard s{small_limits(10)};
+  s.add(1, 5, 20);
+  s.add(2, 5, 20);
+  const step_plan plan = s.begin();
+  EXPECT_EQ(remove(s.state, id(1)), removal::at_end_of_step);
+  EXPECT_EQ(remove(s.state, id(1)), removal::unknown);
+  EXPECT_EQ(s.state.pages_free, 6);
+  EXPECT_EQ(end_step(s.state, plan.batches[0].lane), (std::vector{id(1)}));
+  EXPECT_EQ(s.state.pages_free, 8);
+  EXPECT_FALSE(extend(s.state, id(1)));
+  EXPECT_TRUE(end_step(s.state, plan.batches[1].lane).empty());
+  EXPECT_EQ(remove(s.state, id(2)), removal::done);
+  EXPECT_EQ(s.state.pages_free, 10);
+  EXPECT_TRUE(s.state.sequences.empty());
+  EXPECT_EQ(remove(s.state, id(2)), removal::unknown);
+}
+
+TEST(batch_planner, refuses_requests_that_could_not_end) {
+  const step_limits limits = small_limits(4);
+  planner_state state = make_state(limits);
+  const auto answer = [&](std::uint64_t r, std::int64_t tokens, std::int64_t tokens_max) {
+    const auto added = add(state, limits, id(r), tokens, tokens_max);
+    return added.has_error() ? added.error().code() : errc{};
+  };
+  EXPECT_EQ(answer(1, 0, 4), errc::invalid_argument);
+  EXPECT_EQ(answer(1, 5, 4), errc::invalid_argument);
+  EXPECT_EQ(answer(1, 5, 17), errc::out_of_memory);
+  EXPECT_EQ(answer(1, 16, 16), errc{});
+  EXPECT_EQ(answer(1, 1, 2), errc::invalid_argument);
+  EXPECT_EQ(state.sequences.size(), 1U);
+}
+
+TEST(batch_planner, refuses_limits_that_make_no_sense) {
+  EXPECT_TRUE(validate(small_limits(1)).has_value());
+  const auto is_refused = [](auto change) {
+    step_limits limits = small_limits(1);
+    change(limits);
+    return validate(limits).has_error();
+  };
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.step_tokens_max = 3; }));
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.prefill_chunk = 0; }));
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.sequences_max = 0; }));
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.page_tokens = 0; }));
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.pages_total = 0; }));
+  EXPECT_TRUE(is_refused([](step_limits& l) { l.lanes = 0; }));
+}
+
+}  // namespace
+}  // namespace atl::schedule
