@@ -52,16 +52,32 @@ public:
 private:
   friend class shard_compute;
 
+  /// What a chunk of the attention core computes: some groups of a slice, in all splits or in one.
+  struct attention_piece {
+    std::uint32_t slice = 0;
+    std::int64_t first_group = 0, groups = 0;
+    std::int64_t split = -1;   // -1: all
+    std::size_t partials = 0;  // of the slice: index into partials_
+  };
+
   aligned_buffer residual_, normed_, routed_, logits_;
-  aligned_buffer packed_;  // the normed rows, packed for the matrix kernels; (dense: also inner)
-  aligned_buffer shared_out_;  // (rows, hidden): shared experts, or o_proj before it is added
-  aligned_buffer query_low_;   // (rows, q_rank), and its packed form behind
-  aligned_buffer query_;       // (rows, heads, nope + rope)
-  aligned_buffer latent_;      // (rows, kv_rank + rope), before norm and rope
-  aligned_buffer absorbed_;    // (rows, heads, kv_rank)
-  aligned_buffer value_;       // (rows, heads, value_dim)
-  aligned_buffer inner_;       // gate and up: 2 x (rows, width)
-  std::int64_t layer_ = 0;     // of the open job
+  aligned_buffer packed_;     // activations as the matrix kernels want them
+  aligned_buffer angles_;     // (rows, 2, rope / 2): cos, sin
+  aligned_buffer query_low_;  // (rows, q_rank)
+  aligned_buffer query_;      // (rows, heads, nope + rope)
+  aligned_buffer latent_;     // (rows, kv_rank + rope), before norm and rope
+  aligned_buffer absorbed_;   // (rows, heads, kv_rank): queries in latent space
+  aligned_buffer mixed_;      // (rows, heads, kv_rank): weighted latents
+  aligned_buffer partials_;   // of split attention
+  aligned_buffer values_;     // (rows, heads, value_dim)
+  aligned_buffer attended_;   // (rows, hidden): o_proj, until it is added
+  aligned_buffer gate_, up_;  // (rows, width of the FFN)
+  aligned_buffer ffn_out_;    // (rows, hidden): dense layer or shared experts, until added
+  std::vector<attention_piece> pieces_, folds_;  // the same in all layers
+  std::vector<std::int64_t> positions_;          // of the rows
+  std::vector<const float*> page_starts_;        // of all slices, one after the other
+  std::vector<std::size_t> slice_pages_;         // where each slice begins in page_starts_
+  std::int64_t layer_ = 0;                       // of the open job
 };
 
 }  // namespace atl::attention

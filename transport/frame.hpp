@@ -70,7 +70,7 @@ struct frame_header {
   incarnation sender;          // which life of the source node; stamped by the transport
   atl::epoch epoch;            // placement epoch the message was made under, 0 where none applies
   std::uint64_t sequence = 0;  // counts the frames of one endpoint from 1; stamped by the transport
-  std::uint64_t checksum = 0;  // XXH3-64 of header (this field zero), then metadata
+  std::uint64_t checksum = 0;  // XXH3-64 of the metadata, seeded by that of the header
   std::uint64_t payload_checksum = 0;  // XXH3-64 of the payload, 0 unless flagged
   friend bool operator==(const frame_header&, const frame_header&) = default;
 };

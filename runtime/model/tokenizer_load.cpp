@@ -23,6 +23,15 @@ error in_file(const json_fields& root, std::string_view field, const error& e) {
   return error{e.code(), root.path() + ": " + std::string{field} + ": " + e.message()};
 }
 
+error bad_merge(const json_fields& model,
+                std::size_t index,
+                const boost::json::value& merge,
+                const std::string& remedy) {
+  return error{errc::invalid_model,
+               model.path() + ": " + model.full_name("merges") + "[" + std::to_string(index) +
+                   "] is " + shown(merge) + "; " + remedy};
+}
+
 /// The two halves of "a b" or ["a","b"]; empty on anything else.
 std::pair<std::string_view, std::string_view> merge_halves(const boost::json::value& value) {
   if (const auto* pair = value.if_array()) {
@@ -170,24 +179,22 @@ private:
     for (std::size_t i = 0; i < merges->size(); ++i) {
       const auto& item = (*merges)[i];
       if (item.is_string() && view(item.get_string()).starts_with("#version")) continue;
-      const std::string where = "model.merges[" + std::to_string(i) + "]";
       const auto [left, right] = merge_halves(item);
       if (left.empty() || right.empty())
-        return error{errc::invalid_model,
-                     model.path() + ": " + where + " is " + shown(item) +
-                         "; it must be \"a b\" or [\"a\",\"b\"], neither empty"};
+        return bad_merge(model, i, item, R"(it must be "a b" or ["a","b"], neither half empty)");
       whole.assign(left).append(right);
       const auto left_id = made_->tokens.id_of(left);
       const auto right_id = made_->tokens.id_of(right);
       const auto whole_id = made_->tokens.id_of(whole);
       if (!left_id || !right_id || !whole_id)
-        return error{errc::invalid_model,
-                     model.path() + ": " + where + " is " + shown(item) + "; \"" +
-                         std::string{!left_id    ? left
-                                     : !right_id ? right
-                                                 : whole}
-                             .substr(0, 60) +
-                         "\" is not in model.vocab, where both halves and the whole must be"};
+        return bad_merge(model,
+                         i,
+                         item,
+                         '"' +
+                             std::string{!left_id    ? left
+                                         : !right_id ? right
+                                                     : whole} +
+                             "\" is not in model.vocab, where both halves and the whole must be");
       made_->merges->add_merge(*left_id, *right_id, rank++, *whole_id);
     }
     return {};

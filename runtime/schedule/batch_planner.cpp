@@ -38,7 +38,7 @@ public:
     if (lanes_.empty()) return {};
     place_running(true);
     place_running(false);
-    admit_waiting();
+    if (!lacks_pages_) admit_waiting();
     for (lane_state& lane : lanes_) {
       if (!lane.batch.slices.empty()) plan_.batches.push_back(std::move(lane.batch));
     }
@@ -94,7 +94,10 @@ private:
   void place(std::size_t index, lane_state& lane) {
     const std::int64_t tokens = next_tokens(now_.sequences[index], lane);
     const std::int64_t wanted = new_pages(now_.sequences[index], tokens);
-    if (wanted > 0 && !make_room(index, wanted)) return;
+    if (wanted > 0 && !make_room(index, wanted)) {
+      lacks_pages_ = true;
+      return;
+    }
     sequence_state& s = now_.sequences[index];
     now_.pages_free -= wanted;
     s.pages += wanted;
@@ -128,6 +131,7 @@ private:
       victim.tokens_cached = 0;
       victim.is_running = false;
       plan_.preempted.push_back(victim.request);
+      lacks_pages_ = true;
     }
     return true;
   }
@@ -150,6 +154,7 @@ private:
   const step_limits& limits_;
   std::vector<lane_state> lanes_;
   step_plan plan_;
+  bool lacks_pages_ = false;
 };
 
 error bad(errc code, const std::string& what) { return {code, what}; }

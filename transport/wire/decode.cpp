@@ -75,6 +75,7 @@ std::string read(const fbs::Submit& in, const frame&, submit& out) {
   out.logits = static_cast<logits_wanted>(in.logits());
   out.want_hidden = in.want_hidden();
   out.want_routing = in.want_routing();
+  out.vocabulary = in.vocabulary();
   const fbs::Sampling* s = in.sampling();
   if (s == nullptr) return {};
   out.sampling.temperature = s->temperature();

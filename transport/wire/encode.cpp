@@ -128,6 +128,7 @@ result<frame> encode(const submit& m, address from, address to) {
   out.add_logits(static_cast<fbs::LogitsWanted>(m.logits));
   out.add_want_hidden(m.want_hidden);
   out.add_want_routing(m.want_routing);
+  out.add_vocabulary(m.vocabulary);
   return finish(b, out.Finish(), frame_kind::submit, from, to);
 }
 

@@ -58,6 +58,7 @@ struct submit {
   logits_wanted logits = logits_wanted::none;
   bool want_hidden = false;
   bool want_routing = false;
+  std::uint32_t vocabulary = 0;  // ids from here on are never drawn; 0: the model's rows
   friend bool operator==(const submit&, const submit&) = default;
 };
 

@@ -1,0 +1,178 @@
+#include "actors/assembly.hpp"
+
+#include "attention/kv/page_pool.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/send.hpp>
+
+#include <limits>
+#include <utility>
+
+namespace atl::actors {
+namespace {
+
+constexpr node_id this_node{1};
+constexpr incarnation first_life{1};
+
+schedule::step_limits step_limits_of(const cluster_options& o, const model::model_config& config) {
+  schedule::step_limits limits;
+  limits.prefill_chunk = o.prefill_chunk;
+  limits.sequences_max = o.sequences_max;
+  limits.step_tokens_max = std::max<std::int64_t>(o.prefill_chunk, o.sequences_max);
+  limits.page_tokens = attention::kv_page_tokens;
+  limits.pages_total =
+      static_cast<std::int64_t>(o.kv_bytes / static_cast<std::size_t>(o.attention_shards) /
+                                attention::shard_compute::page_bytes(config));
+  limits.lanes = static_cast<std::uint32_t>(o.micro_batches);
+  return limits;
+}
+
+cluster::placed_model placed_model_of(const model::model_weights& weights) {
+  cluster::placed_model m;
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    if (!weights.layers[l].moe) continue;
+    m.shape.layers.emplace_back(static_cast<std::uint32_t>(l));
+    const auto& e = weights.layers[l].experts.front();
+    m.expert_bytes = e.gate.bytes() + e.up.bytes() + e.down.bytes();
+  }
+  m.shape.experts = static_cast<std::uint32_t>(weights.config.routed_experts);
+  return m;
+}
+
+class builder {
+public:
+  builder(const environment& on,
+          std::shared_ptr<const model::model_weights> weights,
+          const cluster_options& options)
+      : on_{on}, weights_{std::move(weights)}, options_{options} {}
+
+  result<assembly> build(std::function<void(result<void>)> ready) {
+    all_.mail =
+        std::make_shared<mailroom>(transport::node_identity{this_node, first_life}, on_.link);
+    ATOLL_TRY(on_.link->listen({this_node, first_life}, all_.mail));
+    // Enough for the frames of a few steps; beyond that memory goes back to the system.
+    all_.buffers = std::make_shared<buffer_pool>(std::size_t{256} << 20);
+    ATOLL_TRY(add_groups());
+    ATOLL_TRY(add_shards());
+    add_gateway();
+    all_.agent = spawn_agent(*on_.system, {all_.mail.get(), this_node, weights_, all_.groups});
+    add_coordinator(std::move(ready));
+    return std::move(all_);
+  }
+
+private:
+  result<void> add_groups() {
+    for (int g = 0; g < options_.expert_groups; ++g) {
+      ATOLL_ASSIGN(
+          auto compute,
+          experts::group_compute::make(weights_->config, {*options_.isa, options_.numerics}));
+      group_parts parts;
+      parts.id = group_id{static_cast<std::uint32_t>(g)};
+      parts.mail = all_.mail.get();
+      parts.device = on_.device;
+      parts.time = on_.time;
+      parts.buffers = all_.buffers.get();
+      parts.compute = std::move(compute);
+      parts.config = weights_->config;
+      all_.groups.push_back(spawn_group(*on_.system, parts));
+    }
+    return {};
+  }
+
+  result<void> add_shards() {
+    const auto limits = step_limits_of(options_, weights_->config);
+    ATOLL_TRY(schedule::validate(limits));
+    ATOLL_ASSIGN(std::shared_ptr<const experts::router_compute> gate,
+                 experts::router_compute::make(weights_, {*options_.isa}));
+    for (int s = 0; s < options_.attention_shards; ++s) {
+      const shard_id id{static_cast<std::uint32_t>(s)};
+      router_parts router;
+      router.shard = id;
+      router.mail = all_.mail.get();
+      router.device = on_.device;
+      router.time = on_.time;
+      router.buffers = all_.buffers.get();
+      router.compute = gate;
+      router.config = weights_->config;
+      router.lanes = limits.lanes;
+      router.group_rows_max = static_cast<std::uint32_t>(options_.group_rows_max);
+      router.groups_node = this_node;
+      all_.routers.push_back(spawn_router(*on_.system, router));
+
+      shard_parts shard;
+      shard.id = id;
+      shard.mail = all_.mail.get();
+      shard.device = on_.device;
+      ATOLL_ASSIGN(
+          shard.compute,
+          attention::shard_compute::make(
+              weights_,
+              {*options_.isa, options_.numerics, static_cast<std::size_t>(limits.pages_total)}));
+      shard.limits = limits;
+      shard.gateway_node = this_node;
+      all_.shards.push_back(spawn_shard(*on_.system, shard, all_.routers.back()));
+    }
+    return {};
+  }
+
+  void add_gateway() {
+    schedule::admission_limits limits;
+    limits.sequences_max = std::int64_t{options_.sequences_max} * options_.attention_shards;
+    limits.queued_max = options_.queued_max;
+    limits.tokens_max = std::numeric_limits<std::int64_t>::max() / 4;
+    limits.context_max = options_.context_max;
+    all_.desk = std::make_shared<front_desk>(limits);
+    gateway_parts parts;
+    parts.mail = all_.mail.get();
+    parts.desk = all_.desk;
+    for (std::uint32_t s = 0; s < all_.shards.size(); ++s)
+      parts.shards.push_back({this_node, shard_slot_base + s});
+    all_.gateway = spawn_gateway(*on_.system, parts);
+  }
+
+  void add_coordinator(std::function<void(result<void>)> ready) {
+    coordinator_parts parts;
+    parts.mail = all_.mail.get();
+    parts.member.node = this_node;
+    parts.member.life = first_life;
+    // The mapped checkpoint holds every expert already.
+    parts.member.expert_bytes = weights_->bytes;
+    parts.member.groups = static_cast<std::uint32_t>(options_.expert_groups);
+    parts.model = placed_model_of(*weights_);
+    parts.replicas = static_cast<std::uint32_t>(options_.replicas);
+    parts.layers = weights_->config.layers;
+    for (std::uint32_t s = 0; s < all_.routers.size(); ++s)
+      parts.routers.push_back({this_node, router_slot_base + s});
+    parts.ready = std::move(ready);
+    all_.coordinator = spawn_coordinator(*on_.system, parts);
+    caf::anon_send(all_.coordinator, start_atom::value);
+  }
+
+  const environment& on_;
+  std::shared_ptr<const model::model_weights> weights_;
+  const cluster_options& options_;
+  assembly all_;
+};
+
+}  // namespace
+
+result<assembly> assemble(const environment& on,
+                          std::shared_ptr<const model::model_weights> weights,
+                          const cluster_options& options,
+                          std::function<void(result<void>)> ready) {
+  return builder{on, std::move(weights), options}.build(std::move(ready));
+}
+
+void dismiss(const assembly& all) {
+  const auto end = [](const auto& handle) {
+    caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
+  };
+  end(all.gateway);
+  for (const auto& s : all.shards) end(s);
+  for (const auto& r : all.routers) end(r);
+  for (const auto& g : all.groups) end(g);
+  end(all.agent);
+  end(all.coordinator);
+}
+
+}  // namespace atl::actors

@@ -1,0 +1,41 @@
+// The shape of a cluster in one process, and the choice of what was left open. Plain values.
+#pragma once
+
+#include "runtime/base/result.hpp"
+#include "runtime/kernels/isa.hpp"
+#include "runtime/kernels/matmul.hpp"
+#include "runtime/model/model_config.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace atl::actors {
+
+/// The shape of a cluster. Zero or empty means: choose from the model and the machine (resolved()
+/// says what was chosen).
+struct cluster_options {
+  int attention_shards = 1;
+  int expert_groups = 1;
+  int replicas = 1;       // copies of each expert, in different groups; <= expert_groups
+  int threads = 0;        // workers of the CPU device; 0: the cores this process may use
+  int sequences_max = 8;  // per shard, in flight (--batch-size)
+  std::int64_t context_max =
+      0;  // tokens of one sequence, prompt and answer; 0: the model's own limit
+  std::int64_t prefill_chunk = 512;    // most prompt tokens of one sequence in one step
+  int micro_batches = 2;               // in flight per shard
+  std::int64_t group_rows_max = 8192;  // rows in flight per shard and expert group (credits)
+  std::size_t kv_bytes =
+      0;  // latent storage of all shards together; 0: what sequences_max x context_max need
+  int queued_max = 1024;            // requests waiting at the gateway
+  std::optional<kernels::isa> isa;  // empty: the best this machine has
+  kernels::numerics numerics = kernels::numerics::invariant;
+};
+
+/// Fills in what was left to choose and refuses what cannot be, naming option, value and remedy.
+result<cluster_options> resolved(const cluster_options& asked, const model::model_config& config);
+
+/// Bytes of latent storage that resolved options ask for.
+std::size_t kv_bytes_needed(const cluster_options& options, const model::model_config& config);
+
+}  // namespace atl::actors

@@ -1,0 +1,36 @@
+// Expert group: a pure function on token rows, behind a mailbox. It merges whatever waits for one
+// layer into one batch, computes it on its device, and answers each caller with one row per (row,
+// expert) of its dispatch. It knows nothing of requests, and an answer depends on the row and the
+// expert alone.
+//
+//   incoming dispatch -> waiting -> (with all others of its layer) computing -> results to its
+//   sender
+// A dispatch that cannot be computed (an expert not held, rows of another width or type) is refused
+// at once.
+#pragma once
+
+#include "actors/mailroom.hpp"
+#include "actors/messages.hpp"
+#include "experts/group_compute.hpp"
+#include "runtime/base/buffer_pool.hpp"
+#include "runtime/tensor/device.hpp"
+
+#include <memory>
+
+namespace atl::actors {
+
+/// What a group borrows: all of it outlives the actor and its jobs.
+struct group_parts {
+  group_id id;
+  mailroom* mail = nullptr;
+  tensor::device* device = nullptr;
+  const clock* time = nullptr;
+  buffer_pool* buffers = nullptr;
+  std::shared_ptr<experts::group_compute> compute;
+  model::model_config config;
+};
+
+/// Spawns the actor and binds it to its slot.
+group_actor spawn_group(caf::actor_system& system, const group_parts& parts);
+
+}  // namespace atl::actors

@@ -1,0 +1,210 @@
+#include "actors/local_cluster.hpp"
+
+#include "actors/assembly.hpp"
+#include "actors/device_scheduler.hpp"
+#include "runtime/base/clock.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/tensor/cpu_device.hpp"
+#include "transport/loopback/loopback.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <future>
+#include <mutex>
+#include <set>
+#include <utility>
+
+namespace atl::actors {
+namespace {
+
+// An actor answers a question between two messages; only a machine in trouble takes longer.
+constexpr auto answer_patience = std::chrono::seconds{30};
+
+template <class Answer, class Handle, class Question>
+Answer ask(caf::actor_system& system, const Handle& whom, Question question) {
+  Answer answer{};
+  caf::scoped_actor self{system};
+  self->request(whom, answer_patience, question)
+      .receive([&](const Answer& a) { answer = a; },
+               [&](const caf::error&) {
+                 log_error("an actor did not answer a question about its state");
+               });
+  return answer;
+}
+
+result<void> check(const generation_request& r, const model::model_config& config) {
+  if (r.prompt.empty()) return error{errc::invalid_argument, "the prompt has no tokens"};
+  for (std::size_t i = 0; i < r.prompt.size(); ++i) {
+    if (r.prompt[i] >= 0 && r.prompt[i] < config.vocab_size) continue;
+    return error{errc::invalid_argument,
+                 "token " + std::to_string(r.prompt[i]) + " at position " + std::to_string(i) +
+                     " of the prompt is out of range: the model has ids 0 to " +
+                     std::to_string(config.vocab_size - 1)};
+  }
+  if (r.tokens_max < 0 || r.tokens_max > config.max_position)
+    return error{errc::invalid_argument,
+                 "tokens to generate " + std::to_string(r.tokens_max) + ": must be between 0 and " +
+                     std::to_string(config.max_position)};
+  return model::validate(r.sampling);
+}
+
+}  // namespace
+
+class local_cluster::impl {
+public:
+  impl(std::shared_ptr<const model::model_weights> weights, const cluster_options& options)
+      : weights_{std::move(weights)},
+        options_{options},
+        device_{options.threads},
+        config_{device_} {
+    system_.emplace(config_);
+  }
+
+  result<void> start() {
+    std::promise<result<void>> ready;
+    auto waiting = ready.get_future();
+    link_ = network_.join();
+    auto made = assemble({&*system_, &device_, &time_, link_},
+                         weights_,
+                         options_,
+                         [&ready](result<void> outcome) { ready.set_value(std::move(outcome)); });
+    if (made.has_error()) return made.error();
+    all_ = std::move(*made);
+    return waiting.get();
+  }
+
+  ~impl() {
+    if (all_) {
+      end_requests();
+      dismiss(*all_);
+      all_.reset();
+    }
+    system_.reset();
+  }
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
+
+  result<request_id> submit(generation_request request, generation_listener listener) {
+    ATOLL_TRY(check(request, weights_->config));
+    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+    ATOLL_TRY(all_->desk->enter(prompt, request.tokens_max));
+    const request_id id{next_request_.fetch_add(1, std::memory_order_relaxed)};
+    {
+      const std::lock_guard lock{mutex_};
+      open_.insert(id);
+    }
+    auto submitted = std::make_shared<gateway_submit>();
+    submitted->id = id;
+    submitted->request = std::move(request);
+    submitted->listener = [this, tell = std::move(listener)](generation_event&& event) {
+      const request_id ended = event.request;
+      const bool is_last = event.finish != finish_reason::none;
+      tell(std::move(event));
+      if (is_last) forget(ended);
+    };
+    caf::anon_send(all_->gateway, std::move(submitted));
+    return id;
+  }
+
+  void cancel(request_id id) { caf::anon_send(all_->gateway, id); }
+
+  const cluster_options& options() const noexcept { return options_; }
+
+  cluster_counters counters() {
+    cluster_counters c;
+    c.frames_sent = all_->mail->frames_sent();
+    c.frame_bytes_sent = all_->mail->bytes_sent();
+    c.frames_refused = all_->mail->frames_refused();
+    for (const auto& s : all_->shards) {
+      const auto h = ask<held>(*system_, s, held_atom::value);
+      c.steps += h.steps;
+      c.rows += h.rows;
+    }
+    // The report reaches the coordinator's mailbox before this answer comes, so the question after
+    // it sees it.
+    ask<bool>(*system_, all_->agent, report_atom::value);
+    c.expert_rows = ask<expert_counts>(*system_, all_->coordinator, counts_atom::value).rows;
+    return c;
+  }
+
+  cluster_usage usage() {
+    cluster_usage u;
+    u.requests = ask<held>(*system_, all_->gateway, held_atom::value).requests;
+    for (const auto& s : all_->shards) {
+      const auto h = ask<held>(*system_, s, held_atom::value);
+      u.sequences += h.sequences;
+      u.pages_used += h.pages_used;
+      u.pages_total += h.pages_total;
+    }
+    for (const auto& r : all_->routers)
+      u.rows_in_flight += ask<held>(*system_, r, held_atom::value).rows_in_flight;
+    return u;
+  }
+
+  std::string description() const {
+    const auto count = [](int n, const char* what) {
+      return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+    };
+    return "1 gateway, " + count(options_.attention_shards, "attention shard") + ", " +
+           count(options_.attention_shards, "router") + ", " +
+           count(options_.expert_groups, "expert group") + ", 1 node agent, 1 coordinator; " +
+           device_.description() + "; " + std::string{to_string(*options_.isa)} + "; " +
+           (options_.numerics == kernels::numerics::fast ? "fast" : "invariant") + " numerics";
+  }
+
+private:
+  void forget(request_id id) {
+    const std::lock_guard lock{mutex_};
+    open_.erase(id);
+    if (open_.empty()) none_open_.notify_all();
+  }
+
+  void end_requests() {
+    std::unique_lock lock{mutex_};
+    for (const request_id id : open_) cancel(id);
+    none_open_.wait(lock, [this] { return open_.empty(); });
+  }
+
+  // In this order: what stands below outlives what stands on it.
+  std::shared_ptr<const model::model_weights> weights_;
+  cluster_options options_;
+  steady_clock time_;
+  transport::loopback_network network_;
+  std::shared_ptr<transport::transport> link_;
+  tensor::cpu_device device_;
+  device_system_config config_;
+  std::optional<caf::actor_system> system_;
+  std::optional<assembly> all_;
+  std::atomic<std::uint64_t> next_request_{1};
+  std::mutex mutex_;
+  std::condition_variable none_open_;
+  std::set<request_id> open_;
+};
+
+local_cluster::local_cluster(std::unique_ptr<impl> made) noexcept : impl_{std::move(made)} {}
+local_cluster::~local_cluster() = default;
+
+result<std::unique_ptr<local_cluster>>
+local_cluster::start(std::shared_ptr<const model::model_weights> weights,
+                     const cluster_options& options) {
+  ATOLL_ASSIGN(const auto chosen, resolved(options, weights->config));
+  auto made = std::make_unique<impl>(std::move(weights), chosen);
+  ATOLL_TRY(made->start());
+  return std::unique_ptr<local_cluster>{new local_cluster{std::move(made)}};
+}
+
+result<request_id> local_cluster::submit(generation_request request, generation_listener listener) {
+  return impl_->submit(std::move(request), std::move(listener));
+}
+
+void local_cluster::cancel(request_id id) { impl_->cancel(id); }
+const cluster_options& local_cluster::options() const noexcept { return impl_->options(); }
+cluster_counters local_cluster::counters() const { return impl_->counters(); }
+cluster_usage local_cluster::usage() const { return impl_->usage(); }
+std::string local_cluster::description() const { return impl_->description(); }
+
+}  // namespace atl::actors

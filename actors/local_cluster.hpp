@@ -1,0 +1,71 @@
+// A whole cluster in one process: gateway, attention shards with their routers, expert groups, a
+// node agent and the coordinator, as actors that exchange checked frames over the loopback
+// transport. What a laptop runs, and what every command that generates text stands on.
+//
+// Threads: all members may be called from any thread. Events of a request arrive one after the
+// other on worker threads; a listener returns within microseconds (it moves the event to where it
+// is wanted) and may call submit() and cancel(), but must not destroy the cluster. The destructor
+// cancels what is running and waits for it.
+#pragma once
+
+#include "actors/cluster_options.hpp"
+#include "actors/generation.hpp"
+#include "runtime/base/result.hpp"
+#include "runtime/model/weights.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace atl::actors {
+
+/// Counts since the start; a snapshot.
+struct cluster_counters {
+  std::uint64_t frames_sent = 0;
+  std::uint64_t frame_bytes_sent = 0;                   // metadata and payload
+  std::uint64_t frames_refused = 0;                     // failed a check on arrival
+  std::uint64_t steps = 0;                              // micro-batches computed
+  std::uint64_t rows = 0;                               // token rows computed
+  std::vector<std::vector<std::uint64_t>> expert_rows;  // [layer][expert], all groups
+};
+
+/// Held resources; all zero (but pages_total) when nothing runs.
+struct cluster_usage {
+  std::uint64_t requests = 0;   // known to the gateway
+  std::uint64_t sequences = 0;  // known to shards
+  std::uint64_t pages_used = 0;
+  std::uint64_t pages_total = 0;
+  std::uint64_t rows_in_flight = 0;  // between routers and groups
+};
+
+class local_cluster {
+public:
+  /// Starts all actors and returns when the coordinator's first placement is in force.
+  static result<std::unique_ptr<local_cluster>>
+  start(std::shared_ptr<const model::model_weights> weights, const cluster_options& options);
+  ~local_cluster();
+
+  /// Takes a request, or refuses it at once: overloaded, invalid_argument (naming field and value).
+  result<request_id> submit(generation_request request, generation_listener listener);
+
+  /// The request ends with finish_reason::cancelled, and all it held is free within a step. No
+  /// effect when it ended.
+  void cancel(request_id id);
+
+  const cluster_options& options() const noexcept;
+  cluster_counters counters() const;
+  /// Asks every actor; waits for their answers.
+  cluster_usage usage() const;
+  /// For people: actors by kind, device, instruction set.
+  std::string description() const;
+
+private:
+  class impl;
+  explicit local_cluster(std::unique_ptr<impl> made) noexcept;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace atl::actors

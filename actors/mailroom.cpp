@@ -1,0 +1,55 @@
+#include "actors/mailroom.hpp"
+
+#include "runtime/base/log.hpp"
+
+#include <utility>
+
+namespace atl::actors {
+
+mailroom::mailroom(transport::node_identity self, std::shared_ptr<transport::transport> link)
+    : self_{self}, link_{std::move(link)} {}
+
+void mailroom::bind(std::uint32_t slot, deliver_function deliver) {
+  slots_[slot] = std::move(deliver);
+}
+
+result<std::shared_ptr<transport::endpoint>> mailroom::endpoint_to(node_id peer) {
+  const std::lock_guard lock{endpoints_mutex_};
+  auto& known = endpoints_[peer];
+  if (known == nullptr) {
+    ATOLL_ASSIGN(known, link_->connect(peer));
+  }
+  return known;
+}
+
+result<void> mailroom::send_frame(node_id to, transport::frame f) {
+  ATOLL_ASSIGN(const auto target, endpoint_to(to));
+  const std::uint64_t bytes = f.metadata.size() + f.payload.bytes.size();
+  ATOLL_TRY(target->send(std::move(f)));
+  sent_.fetch_add(1, std::memory_order_relaxed);
+  bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  return {};
+}
+
+void mailroom::on_frame(transport::frame&& f) noexcept {
+  auto body = transport::wire::decode(f);
+  const auto slot = slots_.find(f.header.destination.slot);
+  if (body.has_error() || slot == slots_.end()) {
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    log_warning("frame of kind " + std::string{transport::to_string(f.header.kind)} + " refused: " +
+                (body.has_error()
+                     ? body.error().message()
+                     : "no actor at slot " + std::to_string(f.header.destination.slot)));
+    return;
+  }
+  slot->second(std::make_shared<const incoming>(
+      incoming{f.header.source, f.header.sender, std::move(*body)}));
+}
+
+void mailroom::on_peer_gone(transport::node_identity peer, const error& cause) noexcept {
+  const std::lock_guard lock{endpoints_mutex_};
+  endpoints_.erase(peer.node);
+  log_warning("node " + std::to_string(peer.node.value) + " is gone: " + cause.message());
+}
+
+}  // namespace atl::actors

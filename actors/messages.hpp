@@ -1,0 +1,159 @@
+// The one list of what actors say. Between nodes and between roles they say the messages of
+// transport/wire, which reach them checked and decoded as `incoming`. The rest below is said inside
+// one process: completions of device jobs, and what a shard and its router hand each other about
+// the micro-batch they share.
+//
+// All of it is local: values with pointers, never serialised.
+#pragma once
+
+#include "experts/placement/expert_map.hpp"
+#include "experts/router_compute.hpp"
+#include "runtime/model/weights.hpp"
+#include "transport/wire/messages.hpp"
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+#include <caf/fwd.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace atl::actors {
+
+/// A checked frame for an actor of this node.
+struct incoming {
+  transport::address source;
+  incarnation sender;
+  transport::wire::message body;
+};
+using incoming_ptr = std::shared_ptr<const incoming>;
+
+/// A device job has ended. What it was is known to the receiver by these two numbers.
+struct job_ended {
+  std::uint64_t subject = 0;  // lane, or call
+  std::uint32_t stage = 0;    // the receiver's own enumeration
+};
+
+/// shard -> router: send these rows through the routed experts of a layer; their weighted sum
+/// belongs into `routed`. `keep` owns normed and routed; the router writes to `routed` until it
+/// answers, and then no more.
+struct route_rows {
+  std::uint32_t lane = 0;
+  std::int64_t layer = 0;
+  std::int64_t rows = 0;
+  const float* normed = nullptr;  // (rows, hidden)
+  float* routed = nullptr;        // (rows, hidden)
+  bool want_routing = false;
+  std::shared_ptr<const void> keep;
+};
+
+struct chosen_experts {
+  std::int64_t k = 0;
+  std::vector<std::uint32_t> experts;  // (rows, k) in rank order
+  std::vector<float> weights;
+};
+
+/// router -> shard: `routed` is filled, or cannot be.
+struct rows_routed {
+  std::uint32_t lane = 0;
+  std::int64_t layer = 0;
+  std::shared_ptr<const chosen_experts> routing;  // when wanted
+  std::optional<error> failure;
+};
+
+/// node agent -> group: take an expert on.
+struct hold_expert {
+  std::int64_t layer = 0;
+  std::uint32_t expert = 0;
+  model::ffn_weights weights;
+};
+
+struct hold_answer {
+  std::uint64_t bytes = 0;  // of the group's experts now
+  std::optional<error> failure;
+};
+
+/// What an actor holds at this moment.
+struct held {
+  std::uint64_t requests = 0;
+  std::uint64_t sequences = 0;
+  std::uint64_t pages_used = 0;
+  std::uint64_t pages_total = 0;
+  std::uint64_t rows_in_flight = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t rows = 0;
+};
+
+/// Rows computed per (layer, expert) since the start.
+struct expert_counts {
+  std::vector<std::vector<std::uint64_t>> rows;  // [layer][expert]
+};
+
+// Atoms: questions that any thread of the process may ask.
+using held_atom = caf::atom_constant<caf::atom("held")>;
+using counts_atom = caf::atom_constant<caf::atom("counts")>;
+using report_atom = caf::atom_constant<caf::atom("report")>;
+using overdue_atom = caf::atom_constant<caf::atom("overdue")>;
+using start_atom = caf::atom_constant<caf::atom("start")>;
+
+struct gateway_submit;  // gateway.hpp: carries a listener
+using gateway_submit_ptr = std::shared_ptr<gateway_submit>;
+
+}  // namespace atl::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::incoming_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::job_ended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::route_rows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::rows_routed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_expert)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::held)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::expert_counts)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::gateway_submit_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::request_id)
+
+namespace atl::actors {
+
+using gateway_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                       caf::reacts_to<gateway_submit_ptr>,
+                                       caf::reacts_to<request_id>,  // cancel
+                                       caf::replies_to<held_atom>::with<held>>;
+
+using shard_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                     caf::reacts_to<job_ended>,
+                                     caf::reacts_to<rows_routed>,
+                                     caf::replies_to<held_atom>::with<held>>;
+
+using router_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                      caf::reacts_to<start_atom, shard_actor>,
+                                      caf::reacts_to<job_ended>,
+                                      caf::reacts_to<route_rows>,
+                                      caf::reacts_to<overdue_atom>,
+                                      caf::replies_to<held_atom>::with<held>>;
+
+using group_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                     caf::reacts_to<job_ended>,
+                                     caf::replies_to<hold_expert>::with<hold_answer>,
+                                     caf::replies_to<counts_atom>::with<expert_counts>>;
+
+using agent_actor =
+    caf::typed_actor<caf::reacts_to<incoming_ptr>, caf::replies_to<report_atom>::with<bool>>;
+
+using coordinator_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                           caf::reacts_to<start_atom>,
+                                           caf::replies_to<counts_atom>::with<expert_counts>>;
+
+// Places of actors on a node, for addresses in frames.
+inline constexpr std::uint32_t coordinator_slot = 1;
+inline constexpr std::uint32_t agent_slot = 2;
+inline constexpr std::uint32_t gateway_slot = 3;
+inline constexpr std::uint32_t shard_slot_base = 0x1000;
+inline constexpr std::uint32_t router_slot_base = 0x2000;
+inline constexpr std::uint32_t group_slot_base = 0x3000;
+
+}  // namespace atl::actors

@@ -1,0 +1,330 @@
+#include "actors/shard.hpp"
+
+#include "actors/sequence.hpp"
+#include "actors/shard_lane.hpp"
+#include "runtime/base/log.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/send.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <map>
+#include <utility>
+
+namespace atl::actors {
+namespace {
+
+namespace wire = transport::wire;
+
+enum stage : std::uint32_t { attend_ended, shared_ended, layer_ended, head_ended };
+
+class shard final : public shard_actor::base {
+public:
+  shard(caf::actor_config& config, shard_parts parts, router_actor router)
+      : shard_actor::base{config},
+        parts_{std::move(parts)},
+        router_{std::move(router)},
+        pool_{static_cast<std::uint32_t>(parts_.limits.pages_total)},
+        planner_{schedule::make_state(parts_.limits)} {
+    for (std::uint32_t i = 0; i < parts_.limits.lanes; ++i)
+      lanes_.push_back(std::make_shared<lane>());
+  }
+
+  behavior_type make_behavior() override {
+    this->send(router_, start_atom::value, handle());
+    return {
+        [this](const incoming_ptr& message) { receive(*message); },
+        [this](const job_ended& job) { continue_after(job); },
+        [this](const rows_routed& answer) { take_routed(answer); },
+        [this](held_atom) { return count_held(); },
+    };
+  }
+
+  const char* name() const override { return "attention_shard"; }
+
+private:
+  void receive(const incoming& message) {
+    if (const auto* s = std::get_if<wire::submit>(&message.body)) accept(*s);
+    if (const auto* c = std::get_if<wire::cancel>(&message.body)) cancel(c->request);
+  }
+
+  void accept(const wire::submit& request);
+  void cancel(request_id request);
+  void start_steps();
+  void start_lane(const schedule::micro_batch& planned);
+  void submit(std::uint32_t lane_index, tensor::job job, stage ended);
+  void continue_after(const job_ended& job);
+  void after_attention(std::uint32_t lane_index);
+  void take_routed(const rows_routed& answer);
+  void after_experts(std::uint32_t lane_index);
+  void next_layer(std::uint32_t lane_index);
+  void send_hidden(lane& l);
+  void end_step(std::uint32_t lane_index);
+  void report(const lane& l, const lane_part& part);
+  void fail_lane(std::uint32_t lane_index, const error& why);
+  void drop(request_id request, wire::finish_reason finish, const error* cause);
+  void finish(const sequence& s, wire::tokens last);
+  held count_held() const;
+
+  template <class Message>
+  void tell_gateway(const Message& m) {
+    auto sent = parts_.mail->send(
+        shard_slot_base + parts_.id.value, {parts_.gateway_node, gateway_slot}, m);
+    if (sent.has_error()) log_error("gateway not reached: " + sent.error().message());
+  }
+
+  shard_actor handle() { return caf::actor_cast<shard_actor>(this->ctrl()); }
+  const model::model_config& config() const { return parts_.compute->config(); }
+
+  shard_parts parts_;
+  router_actor router_;
+  attention::page_pool pool_;
+  schedule::planner_state planner_;
+  std::map<request_id, std::shared_ptr<sequence>> sequences_;
+  std::vector<std::shared_ptr<lane>> lanes_;
+  std::uint64_t steps_ = 0, rows_ = 0;
+};
+
+void shard::accept(const wire::submit& request) {
+  auto made = make_sequence(request, config());
+  result<void> added;
+  if (!made.has_error()) {
+    added = schedule::add(
+        planner_, parts_.limits, request.request, (*made)->tokens(), (*made)->tokens_max());
+  } else {
+    added = made.error();
+  }
+  if (added.has_error()) {
+    wire::tokens answer;
+    answer.request = request.request;
+    answer.finish = wire::finish_reason::error;
+    answer.cause = wire::failure{added.error().code(), added.error().message()};
+    tell_gateway(answer);
+    return;
+  }
+  sequences_[request.request] = std::shared_ptr<sequence>{std::move(*made)};
+  start_steps();
+}
+
+void shard::cancel(request_id request) {
+  if (schedule::remove(planner_, request) == schedule::removal::done)
+    drop(request, wire::finish_reason::cancelled, nullptr);
+  start_steps();
+}
+
+void shard::start_steps() {
+  const auto plan = schedule::plan_step(planner_, parts_.limits);
+  schedule::begin_step(planner_, parts_.limits, plan);
+  for (const request_id request : plan.preempted) sequences_.at(request)->pages.release(pool_);
+  for (const auto& batch : plan.batches) start_lane(batch);
+}
+
+void shard::start_lane(const schedule::micro_batch& planned) {
+  lane& l = *lanes_[planned.lane];
+  l.begin();
+  for (const auto& slice : planned.slices) {
+    const auto& s = sequences_.at(slice.request);
+    // The planner has counted the pages, so there are enough.
+    const auto extended = s->pages.extend(pool_, slice.first_position + slice.tokens);
+    ATOLL_ASSERT(!extended.has_error());
+    l.add(s, slice, config());
+  }
+  ++steps_;
+  rows_ += static_cast<std::uint64_t>(l.batch.rows());
+  submit(planned.lane, parts_.compute->embed_attend(l.batch), attend_ended);
+}
+
+void shard::submit(std::uint32_t lane_index, tensor::job job, stage ended) {
+  const auto& l = lanes_[lane_index];
+  const bool is_layer_end =
+      ended == layer_ended || (ended == attend_ended && !config().is_moe(l->layer));
+  if (is_layer_end && l->record_hidden)
+    job.phases.push_back(record_hidden_phase(*l, config().hidden));
+  job.done = [self = handle(), lane_index, ended, keep = l, compute = parts_.compute] {
+    caf::anon_send(self, job_ended{lane_index, ended});
+  };
+  parts_.device->submit(std::move(job));
+}
+
+void shard::continue_after(const job_ended& job) {
+  const auto lane_index = static_cast<std::uint32_t>(job.subject);
+  lane& l = *lanes_[lane_index];
+  switch (job.stage) {
+  case attend_ended: after_attention(lane_index); break;
+  case shared_ended:
+    l.shared_pending = false;
+    after_experts(lane_index);
+    break;
+  case layer_ended:
+    send_hidden(l);
+    next_layer(lane_index);
+    break;
+  case head_ended: end_step(lane_index); break;
+  default: break;
+  }
+}
+
+void shard::after_attention(std::uint32_t lane_index) {
+  lane& l = *lanes_[lane_index];
+  if (!config().is_moe(l.layer)) {
+    if (l.record_hidden) send_hidden(l);
+    next_layer(lane_index);
+    return;
+  }
+  const bool is_last = l.layer + 1 == config().layers;
+  if (is_last && l.batch.logit_rows.empty() && !l.record_hidden && !l.record_routing) {
+    end_step(
+        lane_index);  // the latents are stored, and nobody looks at what these rows would become
+    return;
+  }
+  l.routed_pending = true;
+  this->send(router_,
+             route_rows{lane_index,
+                        l.layer,
+                        l.batch.rows(),
+                        l.batch.normed(),
+                        l.batch.routed(),
+                        l.record_routing,
+                        lanes_[lane_index]});
+  tensor::job shared = parts_.compute->shared(l.batch, l.layer);
+  if (shared.phases.empty()) return;
+  l.shared_pending = true;
+  submit(lane_index, std::move(shared), shared_ended);
+}
+
+void shard::take_routed(const rows_routed& answer) {
+  lane& l = *lanes_[answer.lane];
+  l.routed_pending = false;
+  if (answer.failure) l.failure = answer.failure;
+  if (answer.routing != nullptr) {
+    for (const auto& message : l.routing_seen(answer)) tell_gateway(message);
+  }
+  after_experts(answer.lane);
+}
+
+void shard::after_experts(std::uint32_t lane_index) {
+  lane& l = *lanes_[lane_index];
+  if (l.routed_pending || l.shared_pending) return;
+  if (l.failure) {
+    fail_lane(lane_index, *l.failure);
+  } else if (l.record_hidden) {
+    submit(lane_index, parts_.compute->finish(l.batch, l.layer), layer_ended);
+  } else {
+    next_layer(lane_index);
+  }
+}
+
+void shard::next_layer(std::uint32_t lane_index) {
+  lane& l = *lanes_[lane_index];
+  ++l.layer;
+  auto& compute = *parts_.compute;
+  if (l.layer < config().layers) {
+    submit(lane_index,
+           l.record_hidden ? compute.attend(l.batch, l.layer)
+                           : compute.attend_after(l.batch, l.layer),
+           attend_ended);
+    return;
+  }
+  if (l.batch.logit_rows.empty()) {
+    end_step(lane_index);
+    return;
+  }
+  tensor::job job = l.record_hidden ? compute.head(l.batch) : compute.finish_head(l.batch);
+  job.phases.push_back(sample_phase(l, config().vocab_size));
+  submit(lane_index, std::move(job), head_ended);
+}
+
+void shard::send_hidden(lane& l) {
+  for (const auto& message : l.hidden_seen(config().hidden)) tell_gateway(message);
+}
+
+void shard::end_step(std::uint32_t lane_index) {
+  lane& l = *lanes_[lane_index];
+  for (const auto& message : l.logits_seen(config().vocab_size)) tell_gateway(message);
+  for (const request_id gone : schedule::end_step(planner_, lane_index))
+    drop(gone, wire::finish_reason::cancelled, nullptr);
+  for (const lane_part& part : l.parts) report(l, part);
+  l.parts.clear();
+  start_steps();
+}
+
+void shard::report(const lane& l, const lane_part& part) {
+  sequence& s = *part.owner;
+  s.observed = std::max(s.observed, part.first_position + part.tokens);
+  if (part.token_row < 0 || !sequences_.contains(s.request.request)) return;
+  const token_id sampled = l.sampled[static_cast<std::size_t>(part.token_row)];
+  wire::tokens message;
+  message.request = s.request.request;
+  message.position_first = static_cast<std::uint32_t>(s.emitted.size());
+  message.finish = judge(s, config(), sampled);
+  const bool is_emitted =
+      message.finish == wire::finish_reason::none ||
+      (message.finish == wire::finish_reason::length && s.emitted.size() < s.request.generated_max);
+  if (is_emitted) {
+    s.emitted.push_back(sampled);
+    message.values.push_back(sampled);
+  }
+  if (message.finish == wire::finish_reason::none) {
+    schedule::extend(planner_, s.request.request);
+    message.generated_tokens = static_cast<std::uint32_t>(s.emitted.size());
+    tell_gateway(message);
+    return;
+  }
+  schedule::remove(planner_, s.request.request);
+  finish(s, std::move(message));
+}
+
+void shard::finish(const sequence& s, wire::tokens last) {
+  const request_id request = s.request.request;
+  last.prompt_tokens = static_cast<std::uint32_t>(s.request.prompt.size());
+  last.generated_tokens = static_cast<std::uint32_t>(s.emitted.size());
+  const auto found = sequences_.find(request);
+  found->second->pages.release(pool_);
+  tell_gateway(last);
+  sequences_.erase(found);
+}
+
+void shard::drop(request_id request, wire::finish_reason reason, const error* cause) {
+  const auto found = sequences_.find(request);
+  if (found == sequences_.end()) return;
+  wire::tokens last;
+  last.request = request;
+  last.position_first = static_cast<std::uint32_t>(found->second->emitted.size());
+  last.finish = reason;
+  if (cause != nullptr) last.cause = wire::failure{cause->code(), cause->message()};
+  finish(*found->second, std::move(last));
+}
+
+void shard::fail_lane(std::uint32_t lane_index, const error& why) {
+  lane& l = *lanes_[lane_index];
+  for (const request_id gone : schedule::end_step(planner_, lane_index))
+    drop(gone, wire::finish_reason::cancelled, nullptr);
+  for (const lane_part& part : l.parts) {
+    const request_id request = part.owner->request.request;
+    if (schedule::remove(planner_, request) != schedule::removal::unknown)
+      drop(request, wire::finish_reason::error, &why);
+  }
+  l.parts.clear();
+  start_steps();
+}
+
+held shard::count_held() const {
+  held h;
+  h.sequences = sequences_.size();
+  h.pages_used = pool_.used_pages();
+  h.pages_total = pool_.pages();
+  h.steps = steps_;
+  h.rows = rows_;
+  return h;
+}
+
+}  // namespace
+
+shard_actor spawn_shard(caf::actor_system& system, const shard_parts& parts, router_actor router) {
+  auto self = system.spawn<shard>(parts, std::move(router));
+  parts.mail->bind(shard_slot_base + parts.id.value,
+                   [self](incoming_ptr message) { caf::anon_send(self, std::move(message)); });
+  return self;
+}
+
+}  // namespace atl::actors

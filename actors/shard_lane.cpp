@@ -1,0 +1,163 @@
+#include "actors/shard_lane.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace atl::actors {
+namespace {
+
+namespace wire = transport::wire;
+
+wire::observed make_observed(const lane_part& part,
+                             wire::observation what,
+                             std::int64_t rows,
+                             std::int64_t layer) {
+  wire::observed o;
+  o.request = part.owner->request.request;
+  o.what = what;
+  o.position_first = static_cast<std::uint32_t>(part.first_position + part.tokens - rows);
+  o.layer = layer_index{static_cast<std::uint32_t>(layer)};
+  return o;
+}
+
+wire::rows rows_of(lane_part& part, std::int64_t rows, std::int64_t width) {
+  wire::rows r;
+  r.type = tensor::dtype::f32;
+  r.count = static_cast<std::uint32_t>(rows);
+  r.width = static_cast<std::uint32_t>(width);
+  const auto record = std::move(part.record);
+  r.payload = {record, std::as_bytes(std::span{*record})};
+  return r;
+}
+
+void resize_record(lane_part& part, std::int64_t rows, std::int64_t width) {
+  part.record = std::make_shared<std::vector<float>>(static_cast<std::size_t>(rows * width));
+}
+
+}  // namespace
+
+void lane::begin() {
+  batch.clear();
+  parts.clear();
+  sampled.clear();
+  layer = 0;
+  shared_pending = routed_pending = record_hidden = record_routing = false;
+  failure.reset();
+}
+
+void lane::add(const std::shared_ptr<sequence>& s,
+               const schedule::slice& slice,
+               const model::model_config&) {
+  lane_part part;
+  part.owner = s;
+  part.first_position = slice.first_position;
+  part.tokens = slice.tokens;
+  part.first_row = batch.rows();
+  part.first_logit = static_cast<std::int64_t>(batch.logit_rows.size());
+  const auto& r = s->request;
+  const std::int64_t fresh =
+      std::clamp<std::int64_t>(slice.first_position + slice.tokens - s->observed, 0, slice.tokens);
+
+  attention::slice rows;
+  for (const auto page : s->pages.pages()) rows.pages.push_back(page.value);
+  rows.first_position = slice.first_position;
+  rows.tokens = slice.tokens;
+  rows.first_row = part.first_row;
+  batch.slices.push_back(std::move(rows));
+  for (std::int64_t i = 0; i < slice.tokens; ++i)
+    batch.tokens.push_back(s->token_at(slice.first_position + i));
+
+  std::int64_t wanted = slice.want_logits ? 1 : 0;
+  if (r.logits == wire::logits_wanted::all) wanted = std::max(wanted, fresh);
+  for (std::int64_t i = slice.tokens - wanted; i < slice.tokens; ++i)
+    batch.logit_rows.push_back(part.first_row + i);
+  part.logits = wanted;
+  if (slice.want_logits) part.token_row = part.first_logit + wanted - 1;
+  if (r.logits == wire::logits_wanted::all) part.logits_seen = fresh;
+  if (r.logits == wire::logits_wanted::last && slice.want_logits)
+    part.logits_seen = std::min<std::int64_t>(fresh, 1);
+  if (r.want_hidden || r.want_routing) part.rows_seen = fresh;
+  record_hidden = record_hidden || (r.want_hidden && fresh > 0);
+  record_routing = record_routing || (r.want_routing && fresh > 0);
+  parts.push_back(std::move(part));
+  sampled.resize(batch.logit_rows.size());
+}
+
+std::vector<wire::observed> lane::hidden_seen(std::int64_t hidden) {
+  std::vector<wire::observed> seen;
+  for (auto& part : parts) {
+    if (!part.owner->request.want_hidden || part.rows_seen == 0) continue;
+    auto o = make_observed(part, wire::observation::hidden, part.rows_seen, layer);
+    o.values = rows_of(part, part.rows_seen, hidden);
+    seen.push_back(std::move(o));
+  }
+  return seen;
+}
+
+std::vector<wire::observed> lane::logits_seen(std::int64_t vocabulary) {
+  std::vector<wire::observed> seen;
+  for (auto& part : parts) {
+    if (part.logits_seen == 0) continue;
+    auto o = make_observed(part, wire::observation::logits, part.logits_seen, 0);
+    o.values = rows_of(part, part.logits_seen, vocabulary);
+    seen.push_back(std::move(o));
+  }
+  return seen;
+}
+
+std::vector<wire::observed> lane::routing_seen(const rows_routed& answer) const {
+  std::vector<wire::observed> seen;
+  const auto& routing = *answer.routing;
+  for (const auto& part : parts) {
+    if (!part.owner->request.want_routing || part.rows_seen == 0) continue;
+    auto o = make_observed(part, wire::observation::routing, part.rows_seen, answer.layer);
+    o.experts_per_row = static_cast<std::uint32_t>(routing.k);
+    const std::int64_t first = (part.first_row + part.tokens - part.rows_seen) * routing.k;
+    const std::int64_t last = (part.first_row + part.tokens) * routing.k;
+    o.experts.assign(routing.experts.begin() + first, routing.experts.begin() + last);
+    o.weights.assign(routing.weights.begin() + first, routing.weights.begin() + last);
+    seen.push_back(std::move(o));
+  }
+  return seen;
+}
+
+tensor::phase record_hidden_phase(lane& l, std::int64_t hidden) {
+  for (auto& part : l.parts)
+    if (part.owner->request.want_hidden && part.rows_seen > 0)
+      resize_record(part, part.rows_seen, hidden);
+  return {static_cast<std::uint32_t>(l.parts.size()),
+          [&l, hidden](std::uint32_t chunk, tensor::worker&) {
+            const lane_part& part = l.parts[chunk];
+            if (part.record == nullptr) return;
+            const std::int64_t first = part.first_row + part.tokens - part.rows_seen;
+            std::memcpy(part.record->data(),
+                        l.batch.residual() + first * hidden,
+                        static_cast<std::size_t>(part.rows_seen * hidden) * sizeof(float));
+          }};
+}
+
+tensor::phase sample_phase(lane& l, std::int64_t vocabulary) {
+  for (auto& part : l.parts)
+    if (part.logits_seen > 0) resize_record(part, part.logits_seen, vocabulary);
+  return {static_cast<std::uint32_t>(l.batch.logit_rows.size()),
+          [&l, vocabulary](std::uint32_t chunk, tensor::worker&) {
+            const std::int64_t row = chunk;
+            const auto after = std::upper_bound(
+                l.parts.begin(), l.parts.end(), row, [](std::int64_t r, const lane_part& p) {
+                  return r < p.first_logit;
+                });
+            const lane_part& part = *(after - 1);
+            const float* logits = l.batch.logits() + row * vocabulary;
+            const std::int64_t seen_from = part.first_logit + part.logits - part.logits_seen;
+            if (row >= seen_from && part.logits_seen > 0)
+              std::memcpy(part.record->data() + (row - seen_from) * vocabulary,
+                          logits,
+                          static_cast<std::size_t>(vocabulary) * sizeof(float));
+            if (row != part.token_row) return;
+            const sequence& s = *part.owner;
+            l.sampled[chunk] = s.sampler->pick(
+                {logits, static_cast<std::size_t>(vocabulary)}, s.request.prompt, s.emitted);
+          }};
+}
+
+}  // namespace atl::actors

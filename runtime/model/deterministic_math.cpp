@@ -1,0 +1,50 @@
+#include "runtime/model/deterministic_math.hpp"
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+namespace atl::model {
+
+namespace {
+
+/// 2^k for k in [-1022, 1023].
+double power_of_two(std::int64_t k) noexcept {
+  return std::bit_cast<double>(static_cast<std::uint64_t>(k + 1023) << 52);
+}
+
+}  // namespace
+
+double exp_deterministic(double x) noexcept {
+  if (x != x) return x;
+  if (x > 709.782712893384) return std::numeric_limits<double>::infinity();
+  if (x < -745.1332191019412) return 0.0;
+  // x = k ln 2 + r, |r| <= ln 2 / 2, with ln 2 in two parts so that k * high is exact.
+  constexpr double log2_e = 0x1.71547652b82fep0;
+  constexpr double ln2_high = 0x1.62e42feep-1;
+  constexpr double ln2_low = 0x1.a39ef35793c76p-33;
+  const double scaled = x * log2_e;
+  const auto k = static_cast<std::int64_t>(scaled + (scaled < 0 ? -0.5 : 0.5));
+  const double r = (x - static_cast<double>(k) * ln2_high) - static_cast<double>(k) * ln2_low;
+  // Taylor: the first term left out, r^14 / 14!, is below 5e-18.
+  constexpr double inverse_factorials[] = {1.0 / 6227020800.0,
+                                           1.0 / 479001600.0,
+                                           1.0 / 39916800.0,
+                                           1.0 / 3628800.0,
+                                           1.0 / 362880.0,
+                                           1.0 / 40320.0,
+                                           1.0 / 5040.0,
+                                           1.0 / 720.0,
+                                           1.0 / 120.0,
+                                           1.0 / 24.0,
+                                           1.0 / 6.0,
+                                           0.5};
+  double tail = 0.0;
+  for (const double c : inverse_factorials) tail = tail * r + c;
+  const double mantissa = 1.0 + (r + r * r * tail);
+  // Two steps, since 2^k may be outside the normal range where the result is not.
+  const std::int64_t half = k / 2;
+  return mantissa * power_of_two(half) * power_of_two(k - half);
+}
+
+}  // namespace atl::model

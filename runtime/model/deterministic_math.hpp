@@ -1,0 +1,11 @@
+// Elementary functions that have the same bits on every machine, which libm's do not promise. Only
+// + - * and bit moves, in one order; compile without contraction. Pure; any thread.
+#pragma once
+
+namespace atl::model {
+
+/// e^x, relative error below 1e-15 where the result is normal. exp(-inf) = 0, exp(inf) = inf,
+/// exp(NaN) = NaN; results below the smallest subnormal are 0.
+double exp_deterministic(double x) noexcept;
+
+}  // namespace atl::model
