@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -30,7 +31,13 @@ bool same(const observed& a, const observed& b) {
   return a.request == b.request && a.what == b.what && a.position_first == b.position_first &&
          a.layer == b.layer && same(a.values, b.values) && a.experts_per_row == b.experts_per_row &&
          a.experts == b.experts &&
-         std::memcmp(a.weights.data(), b.weights.data(), a.weights.size() * sizeof(float)) == 0;
+         std::equal(a.weights.begin(),
+                    a.weights.end(),
+                    b.weights.begin(),
+                    b.weights.end(),
+                    [](float x, float y) {
+                      return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+                    });
 }
 
 bool same(const dispatch& a, const dispatch& b) {
