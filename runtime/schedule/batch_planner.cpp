@@ -38,7 +38,7 @@ public:
     if (lanes_.empty()) return {};
     place_running(true);
     place_running(false);
-    if (!lacks_pages_) admit_waiting();
+    admit_waiting();
     for (lane_state& lane : lanes_) {
       if (!lane.batch.slices.empty()) plan_.batches.push_back(std::move(lane.batch));
     }
@@ -62,7 +62,7 @@ private:
     std::int64_t pages = 0;
     for (std::size_t i = 0; i < index; ++i) {
       const sequence_state& s = now_.sequences[i];
-      if (s.is_running && !s.is_cancelled) pages += pages_for(limits_, s.tokens_known) - s.pages;
+      if (s.is_running) pages += pages_for(limits_, s.tokens_known) - s.pages;
     }
     return pages;
   }
@@ -94,10 +94,7 @@ private:
   void place(std::size_t index, lane_state& lane) {
     const std::int64_t tokens = next_tokens(now_.sequences[index], lane);
     const std::int64_t wanted = new_pages(now_.sequences[index], tokens);
-    if (wanted > 0 && !make_room(index, wanted)) {
-      lacks_pages_ = true;
-      return;
-    }
+    if (wanted > 0 && !make_room(index, wanted)) return;
     sequence_state& s = now_.sequences[index];
     now_.pages_free -= wanted;
     s.pages += wanted;
@@ -131,7 +128,6 @@ private:
       victim.tokens_cached = 0;
       victim.is_running = false;
       plan_.preempted.push_back(victim.request);
-      lacks_pages_ = true;
     }
     return true;
   }
@@ -154,7 +150,6 @@ private:
   const step_limits& limits_;
   std::vector<lane_state> lanes_;
   step_plan plan_;
-  bool lacks_pages_ = false;
 };
 
 error bad(errc code, const std::string& what) { return {code, what}; }

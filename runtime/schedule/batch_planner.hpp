@@ -7,8 +7,8 @@
 //   - a lane takes at most its even part of the running sequences and step_tokens_max tokens, a
 //     sequence at most prefill_chunk of its prompt;
 //   - the running sequences are always the oldest ones. The next starts when fewer than
-//     sequences_max run, and pages for all its known tokens and the next are free beyond what
-//     running sequences still need for theirs, and no running sequence lacks a page;
+//     sequences_max run and pages for its known tokens and one more are free beyond what running
+//     sequences still need for theirs;
 //   - a sequence may take pages that the known tokens of older ones do not need. If it lacks some,
 //     the newest running sequence gives all of its pages back and starts over later with prompt and
 //     emitted tokens (same numbers, so same text); if that one is busy, the step goes by without.

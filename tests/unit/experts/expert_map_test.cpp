@@ -107,6 +107,12 @@ TEST(spread_evenly, is_balanced_and_puts_copies_in_different_groups) {
   }
 }
 
+TEST(spread_evenly, remainders_go_to_different_groups_in_different_layers) {
+  const auto map = spread_evenly(epoch{1}, shape_of(0, 4, 10), places_of(4, 1), 1);
+  ASSERT_TRUE(map.has_value());
+  for (std::uint32_t g = 0; g < 4; ++g) EXPECT_EQ(map->held_by(group_id{g}).size(), 10U);
+}
+
 TEST(spread_evenly, keeps_runs_of_experts_together) {
   const auto map = spread_evenly(epoch{1}, shape_of(0, 1, 8), places_of(4, 1), 1);
   ASSERT_TRUE(map.has_value());

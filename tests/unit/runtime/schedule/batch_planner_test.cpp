@@ -167,6 +167,20 @@ TEST(batch_planner, the_newest_gives_way_and_starts_over_with_what_it_said) {
   EXPECT_EQ(s.state.sequences[0].tokens_known, 8);
 }
 
+TEST(batch_planner, pages_that_an_older_prompt_needs_are_not_taken) {
+  shard s{small_limits(4)};
+  s.add(1, 11, 12);  // 3 pages, 6 tokens a step
+  s.add(2, 3, 12);
+  s.step();  // 1 holds 2 pages, 2 holds one, one is free
+  EXPECT_EQ(s.state.pages_free, 1);
+  s.limits.prefill_chunk = 1;  // 1 grows slowly
+  EXPECT_EQ(s.step().batches.size(), 2U) << "2 fills its page";
+  const step_plan plan = s.step();
+  ASSERT_EQ(plan.batches.size(), 1U) << "the free page is for the prompt of 1";
+  EXPECT_EQ(plan.batches[0].slices, (std::vector{part(1, 7, 1, false)}));
+  EXPECT_TRUE(plan.preempted.empty());
+}
+
 TEST(batch_planner, nobody_takes_pages_from_a_sequence_in_flight) {
   shard s{small_limits(4)};
   s.add(1, 8, 16);
