@@ -1,6 +1,6 @@
 // Speed of the attention core on one thread, in the shape of DeepSeek-V2-Lite, on every instruction
-// set this machine has: prompt/<set>/<first position>/<tokens>, and decode/<set>/<context>. op/s
-// counts 2 operations per multiply-add and visible (query row, key) pair.
+// set this machine has: prompt/<set>/<first position>/<tokens>, decode/<set>/<context>/<layers>.
+// op/s counts 2 operations per multiply-add and visible (query row, key) pair.
 //   build/bench/attention_bench --benchmark_repetitions=5
 #include "runtime/base/memory.hpp"
 #include "runtime/kernels/attention.hpp"
@@ -26,11 +26,16 @@ struct fixture {
   aligned_buffer scratch;
   aligned_buffer partials;
   std::vector<const float*> pages;
+  std::int64_t pages_per_layer = 0;
+  std::size_t layer = 0;
   query_slice slice;
 
-  fixture(attention_shape s, std::int64_t first, std::int64_t tokens) : shape{s} {
+  /// `layers` contexts one after another, as the layers of a model have.
+  fixture(attention_shape s, std::int64_t first, std::int64_t tokens, std::int64_t layers)
+      : shape{s} {
     const std::int64_t width = shape.key_floats();
-    const std::int64_t positions = (first + tokens + page_tokens - 1) / page_tokens * page_tokens;
+    const std::int64_t layer_pages = (first + tokens + page_tokens - 1) / page_tokens;
+    const std::int64_t positions = layers * layer_pages * page_tokens;
     const std::int64_t values = tokens * shape.heads * width;
     fill(latents, positions * width);
     fill(queries, values);
@@ -38,6 +43,7 @@ struct fixture {
       pages.push_back(latents.as<float>() + t * width);
     const auto* q = queries.as<float>();
     const std::int64_t token = shape.heads * width;
+    pages_per_layer = layer_pages;
     slice = {{q, token, width}, {q + shape.kv_rank, token, width}, tokens, first};
     z.reserve(static_cast<std::size_t>(tokens * shape.heads * shape.kv_rank) * sizeof(float));
     scratch.reserve(attention_scratch_bytes(shape, attention_tile_groups));
@@ -55,6 +61,14 @@ struct fixture {
     }
   }
 
+  latent_pages keys() const {
+    return {pages.data() + layer * static_cast<std::size_t>(pages_per_layer), page_tokens, 0};
+  }
+
+  void next_layer() {
+    layer = (layer + 1) % (pages.size() / static_cast<std::size_t>(pages_per_layer));
+  }
+
   /// Operations of the visible (query row, key) pairs.
   double operations() const {
     double pairs = 0;
@@ -69,7 +83,7 @@ struct fixture {
     for (std::int64_t g = 0; g < groups; g += attention_tile_groups)
       kernels.tile(shape,
                    slice,
-                   {pages.data(), page_tokens, 0},
+                   keys(),
                    g,
                    std::min(attention_tile_groups, groups - g),
                    z.as<float>(),
@@ -82,7 +96,7 @@ struct fixture {
       for (std::int64_t g = 0; g < groups; g += attention_tile_groups)
         kernels.split(shape,
                       slice,
-                      {pages.data(), page_tokens, 0},
+                      keys(),
                       g,
                       std::min(attention_tile_groups, groups - g),
                       s,
@@ -102,17 +116,20 @@ void report(benchmark::State& state, const fixture& f) {
 
 /// Tokens [first, first + tokens) of one sequence, first to last group.
 void prompt(benchmark::State& state, isa set) {
-  fixture f{v2_lite, state.range(0), state.range(1)};
+  fixture f{v2_lite, state.range(0), state.range(1), 1};
   const attention_kernels kernels = attention_kernels::make(set);
   for (auto _ : state) f.by_tiles(kernels);
   report(state, f);
 }
 
-/// One token at the end of a context, in splits.
+/// One token at the end of a context, in splits; with many layers the latents come from memory.
 void decode(benchmark::State& state, isa set) {
-  fixture f{v2_lite, state.range(0) - 1, 1};
+  fixture f{v2_lite, state.range(0) - 1, 1, state.range(1)};
   const attention_kernels kernels = attention_kernels::make(set);
-  for (auto _ : state) f.by_splits(kernels);
+  for (auto _ : state) {
+    f.by_splits(kernels);
+    f.next_layer();
+  }
   report(state, f);
 }
 
@@ -127,8 +144,9 @@ int main(int argc, char** argv) {
         ->Args({1536, 512})
         ->Unit(benchmark::kMillisecond);
     benchmark::RegisterBenchmark(("decode/" + name).c_str(), decode, set)
-        ->Arg(64)
-        ->Arg(2048)
+        ->Args({64, 27})
+        ->Args({2048, 1})
+        ->Args({2048, 27})
         ->Unit(benchmark::kMicrosecond);
   }
   benchmark::Initialize(&argc, argv);

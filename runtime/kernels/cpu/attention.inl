@@ -55,25 +55,37 @@ const float* key_row(const call& c, index position) {
          position % c.keys.page_tokens * c.shape.key_floats();
 }
 
-/// (key_floats, 16): value k of the 16 rows side by side; rows past the last one are zero.
+/// Values [0, width) of 16 rows side by side: packed (width, 16). Absent rows (null) are zero.
+void pack_rows(const float* const (&from)[16], index width, float* packed) {
+  index k = 0;
+  for (; k < width; k += 16) {
+    const index part = width - k < 16 ? width - k : 16;
+    f32x16 block[16];
+    for (int lane = 0; lane < 16; ++lane)
+      block[lane] = from[lane] == nullptr ? f32x16::of(0.0F)
+                    : part == 16          ? f32x16::load(from[lane] + k)
+                                          : load_part(from[lane] + k, part);
+    transpose(block);
+    for (int i = 0; i < part; ++i) block[i].store(packed + (k + i) * 16);
+  }
+}
+
+/// (key_floats, 16): value k of the group's rows side by side; rows past the last one are zero.
 void pack_group(const call& c, index group, float* packed) {
   const index rows = row_count(c.shape, c.queries);
-  for (index lane = 0; lane < 16; ++lane) {
-    const index row = group * 16 + lane;
-    float* out = packed + lane;
-    if (row >= rows) {
-      for (index k = 0; k < c.shape.key_floats(); ++k) out[k * 16] = 0.0F;
-      continue;
-    }
-    const index token = row / c.shape.heads;
-    const index head = row % c.shape.heads;
-    const auto copy = [&](const head_rows& from, index width) {
-      const float* in = from.data + token * from.token_stride + head * from.head_stride;
-      for (index k = 0; k < width; ++k, out += 16) *out = in[k];
+  const float* latent[16] = {};
+  const float* rope[16] = {};
+  for (index lane = 0; lane < 16 && group * 16 + lane < rows; ++lane) {
+    const index token = (group * 16 + lane) / c.shape.heads;
+    const index head = (group * 16 + lane) % c.shape.heads;
+    const auto at = [&](const head_rows& from) {
+      return from.data + token * from.token_stride + head * from.head_stride;
     };
-    copy(c.queries.latent, c.shape.kv_rank);
-    copy(c.queries.rope, c.shape.rope_dim);
+    latent[lane] = at(c.queries.latent);
+    rope[lane] = at(c.queries.rope);
   }
+  pack_rows(latent, c.shape.kv_rank, packed);
+  pack_rows(rope, c.shape.rope_dim, packed + c.shape.kv_rank * 16);
 }
 
 /// Scores of N keys (rows of `width` values) for G groups: s[g][n] = scale * sum_k q[g][k]
@@ -90,6 +102,8 @@ ATOLL_INLINE void score_block(const float* q,
   for (int g = 0; g < G; ++g)
     for (int n = 0; n < N; ++n) sum[g][n] = f32x16::of(0.0F);
   for (index k = 0; k < width; ++k) {
+    if (G == 1 && k % 16 == 0)
+      for (int n = 0; n < N; ++n) __builtin_prefetch(keys + (N + n) * width + k, 0, 2);
     f32x16 query[G];
     for (int g = 0; g < G; ++g) query[g] = f32x16::load(q + g * q_step + k * 16);
     for (int n = 0; n < N; ++n) {
@@ -286,17 +300,27 @@ void fold_into(const attention_shape& shape, float* state, const float* next) {
   }
 }
 
-/// Rows of one group: z * (1 / l) + 0, row-major. Overwrites the state.
-void finish_group(const call& c, index group, float* state, float* z) {
+/// Rows of one group: fma(z, 1 / l, 0), row-major.
+void finish_group(const call& c, index group, const float* state, float* z) {
   const partial_layout layout{c.shape};
   const index width = c.shape.kv_rank;
   const f32x16 inverse = f32x16::of(1.0F) / f32x16::load(state + layout.l());
-  for (index k = 0; k < width; ++k)
-    fma(f32x16::load(state + k * 16), inverse, f32x16::of(0.0F)).store(state + k * 16);
   const index rows = row_count(c.shape, c.queries);
-  for (index lane = 0; lane < 16 && group * 16 + lane < rows; ++lane) {
-    float* out = z + (group * 16 + lane) * width;
-    for (index k = 0; k < width; ++k) out[k] = state[k * 16 + lane];
+  const index lanes = rows - group * 16 < 16 ? rows - group * 16 : 16;
+  for (index k = 0; k < width; k += 16) {
+    const index part = width - k < 16 ? width - k : 16;
+    f32x16 block[16];
+    for (int i = 0; i < 16; ++i)
+      block[i] = i < part ? fma(f32x16::load(state + (k + i) * 16), inverse, f32x16::of(0.0F))
+                          : f32x16::of(0.0F);
+    transpose(block);
+    for (index lane = 0; lane < lanes; ++lane) {
+      float* out = z + (group * 16 + lane) * width + k;
+      if (part == 16)
+        block[lane].store(out);
+      else
+        store_part(block[lane], out, part);
+    }
   }
 }
 
