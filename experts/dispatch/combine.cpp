@@ -3,7 +3,6 @@
 #include "runtime/base/assert.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 
 namespace atl::experts {
@@ -29,10 +28,6 @@ std::int64_t answer_table::place(const group_plan& group,
   }
   missing_ -= placed;
   return placed;
-}
-
-void accumulate(float w, const float* x, float* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = std::fma(w, x[i], y[i]);
 }
 
 void combine(std::int64_t first,

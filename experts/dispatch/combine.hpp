@@ -36,10 +36,7 @@ private:
   std::vector<const float*> pointers_;
 };
 
-/// y[i] = fma(w, x[i], y[i]) for i in [0, n).
-void accumulate(float w, const float* x, float* y, std::int64_t n);
-
-/// accumulate(), or a faster function with the same bits.
+/// y[i] = fma(w, x[i], y[i]) for i in [0, n): accumulate of the row kernels.
 using accumulate_function = void (*)(float w, const float* x, float* y, std::int64_t n);
 
 /// Rows [first, first + count): weights (rows, k), answers (rows, k) all present, y (rows, hidden)

@@ -3,6 +3,8 @@
 #include "experts/dispatch/load_counters.hpp"
 #include "experts/dispatch/plan.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/kernels/isa.hpp"
+#include "runtime/kernels/rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,6 +15,8 @@
 
 namespace atl::experts {
 namespace {
+
+const accumulate_function accumulate = kernels::row_kernels::make(*kernels::best_isa()).accumulate;
 
 struct batch {
   std::int64_t rows, k;
