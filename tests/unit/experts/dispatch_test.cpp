@@ -1,6 +1,5 @@
 #include "experts/dispatch/combine.hpp"
 #include "experts/dispatch/credits.hpp"
-#include "experts/dispatch/load_counters.hpp"
 #include "experts/dispatch/plan.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/kernels/isa.hpp"
@@ -203,26 +202,6 @@ TEST(combine, refuses_to_sum_a_missing_answer) {
   float y = 0.0F;
   EXPECT_FALSE(table.complete());
   EXPECT_DEATH(combine(0, 1, 1, 1, &weight, table.pointers(), &y, accumulate), "");
-}
-
-TEST(load_counters, count_and_merge) {
-  load_counters counters{3, 4};
-  const std::vector<std::uint32_t> chosen{0, 3, 3};
-  counters.add(layer_index{1}, chosen);
-  load_counters more{3, 4};
-  more.add(layer_index{1}, std::vector<std::uint32_t>{3});
-  more.add(layer_index{2}, std::vector<std::uint32_t>{0});
-  counters.merge(more);
-  const auto of = [&](std::uint32_t layer) {
-    const auto counts = counters.layer(layer_index{layer});
-    return std::vector<std::uint64_t>{counts.begin(), counts.end()};
-  };
-  EXPECT_EQ(of(0), (std::vector<std::uint64_t>{0, 0, 0, 0}));
-  EXPECT_EQ(of(1), (std::vector<std::uint64_t>{1, 0, 0, 3}));
-  EXPECT_EQ(of(2), (std::vector<std::uint64_t>{1, 0, 0, 0}));
-  EXPECT_DEATH(counters.add(layer_index{3}, chosen), "");
-  EXPECT_DEATH(counters.add(layer_index{0}, std::vector<std::uint32_t>{4}), "");
-  EXPECT_DEATH(counters.merge(load_counters{3, 5}), "");
 }
 
 }  // namespace
