@@ -32,6 +32,7 @@ result<node_directory::life> node_directory::watch(const life& by, node_id peer)
   const auto found = latest_.find(peer);
   if (found == latest_.end() || !found->second->is_open) return gone(peer);
   auto& watchers = found->second->watchers;
+  std::erase_if(watchers, [](const auto& w) { return w.expired(); });
   const bool known =
       std::any_of(watchers.begin(), watchers.end(), [&](const auto& w) { return w.lock() == by; });
   if (!known) watchers.push_back(by);
