@@ -80,8 +80,9 @@ void matmul::multiply(const tensor::weight_matrix& w,
 
 std::int64_t matmul::chunk_rows(const tensor::weight_matrix& w, std::int64_t tokens) const {
   // Enough work to hide taking the chunk (some microseconds), little enough that workers end
-  // together: 256 KiB of weights, fewer when many tokens make a row expensive.
-  constexpr std::int64_t weight_bytes = 256 << 10;
+  // together: 512 KiB of weights (the first rows of a chunk are not prefetched), fewer when many
+  // tokens make a row expensive.
+  constexpr std::int64_t weight_bytes = 512 << 10;
   constexpr std::int64_t unit = 32;  // rows that the widest kernel takes at once
   const std::int64_t cost = std::max<std::int64_t>(1, tokens / 8);
   const auto row_bytes = static_cast<std::int64_t>(w.row_bytes());

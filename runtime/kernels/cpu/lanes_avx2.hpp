@@ -14,6 +14,7 @@ namespace {
 
 struct lanes_avx2 {
   static constexpr int count = 8;
+  static constexpr int direct_tokens = 2;  // tokens up to which no panel pays
   static constexpr int panel_vectors = 2;  // row vectors and tokens of the blocked kernel:
   static constexpr int panel_tokens = 1;   // 2 * 1 * 6 accumulators of 16 registers
   using floats = __m256;

@@ -37,6 +37,7 @@ constexpr f8_byte_tables f8_bytes = make_f8_byte_tables();
 
 struct lanes_avx512 {
   static constexpr int count = 16;
+  static constexpr int direct_tokens = 4;  // tokens up to which no panel pays
   static constexpr int panel_vectors = 2;  // row vectors and tokens of the blocked kernel:
   static constexpr int panel_tokens = 2;   // 2 * 2 * 6 accumulators of 32 registers
   using floats = __m512;
@@ -93,6 +94,9 @@ struct lanes_avx512 {
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i)
       r[i] = _mm512_loadu_si512(rows + static_cast<std::size_t>(i) * stride);
+      // Without this GCC 12 stores each row to the stack and reads it back as a memory operand.
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) asm("" : "+v"(r[i]));
     words pair[16];
 #pragma GCC unroll 8
     for (int i = 0; i < 16; i += 2) {

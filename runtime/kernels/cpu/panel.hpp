@@ -1,8 +1,8 @@
 // The invariant order of bfloat16 and FP8 weights on vector units, and the fast class's float32
 // products in the same shape with one part. Lanes are rows of weights: 16 or 8 rows are transposed
 // in registers, 64 bytes of each at a time, and every (row, token) has its own chains.
-//   1, 2 tokens  straight from the registers that hold the transposed words.
-//   more         a panel of rows by 128 columns is transposed and decoded once into scratch (cache
+//   few tokens   straight from the registers that hold the transposed words.
+//   many tokens  a panel of rows by 128 columns is transposed and decoded once into scratch (cache
 //                level 1) and every token runs over it.
 // Packed activations, float32: [block of 128 columns][token][step of 32][pair 16][part][even, odd],
 // `even` and `odd` being the two positions of the pair. V is a lane type (lanes_*.hpp), Parts 3
@@ -194,6 +194,15 @@ ATOLL_INLINE void add_line(const typename V::words (&w)[16],
   }
 }
 
+/// Asks for `count` lines from `at`. Rows are taken in groups; asking for the next group in the
+/// order of its addresses, while this one is computed, keeps one linear stream from memory.
+/// Harmless past the end of the mapping.
+template <int Count>
+ATOLL_INLINE void prefetch_lines(const std::byte* at) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Count; ++i) __builtin_prefetch(at + static_cast<std::size_t>(i) * line);
+}
+
 /// Scales of V::count rows from `row` of the matrix, in column block b: at most two rows of scales.
 template <class V>
 ATOLL_INLINE typename V::floats
@@ -209,14 +218,16 @@ row_scales(const product& m, std::int64_t row, std::int64_t rows, std::int64_t b
   return V::load(each);
 }
 
-/// All columns of rows [row, row + rows) for Tokens tokens from `token`.
+/// All columns of rows [row, row + rows) for all Tokens tokens.
 template <class V, int Parts, int Tokens, stored S>
-void multiply_direct(const product& m, std::int64_t row, std::int64_t rows, std::int64_t token) {
+void multiply_direct(const product& m, std::int64_t row, std::int64_t rows) {
   constexpr int line_steps = S == stored::bf16 ? 1 : 2;
   const std::size_t row_bytes = static_cast<std::size_t>(m.cols) * bytes_of<S>;
   const row_lines<V, S> lines{
       m.weights + static_cast<std::size_t>(row) * row_bytes, row_bytes, rows};
-  const float* x = reinterpret_cast<const float*>(m.packed) + token * block_floats<Parts>;
+  const std::byte* next = lines.base + V::count * row_bytes;
+  const bool prefetch = row + 2 * V::count <= m.rows;
+  const float* x = reinterpret_cast<const float*>(m.packed);
   typename V::floats c[Tokens];
   typename V::floats total[Tokens];
   for (int t = 0; t < Tokens; ++t) c[t] = total[t] = V::zero();
@@ -228,6 +239,7 @@ void multiply_direct(const product& m, std::int64_t row, std::int64_t rows, std:
     for (std::int64_t l = 0; l < here; ++l) {
       typename V::words w[16];
       lines.load(first + l, w);
+      if (prefetch) prefetch_lines<V::count>(next + (first + l) * V::count * line);
       add_line<V, Parts, Tokens, S>(
           w, block_x + l * line_steps * step_floats<Parts>, block_floats<Parts>, c);
     }
@@ -240,7 +252,7 @@ void multiply_direct(const product& m, std::int64_t row, std::int64_t rows, std:
     }
   }
   for (int t = 0; t < Tokens; ++t) {
-    float* out = m.y + (token + t) * m.y_stride + row;
+    float* out = m.y + t * m.y_stride + row;
     const typename V::floats value = S == stored::f8 ? total[t] : c[t];
     if (rows == V::count) {
       V::store(out, value);
@@ -285,12 +297,46 @@ fill_panel(const row_lines<V, S>& lines, std::int64_t first, std::int64_t count,
   }
 }
 
+/// Lines to ask for during each step of a panel: a share of the next panel's weights.
+struct ahead {
+  const std::byte* at;
+  std::int64_t step_lines;
+};
+
+/// One pair of positions of a panel; each broadcast activation serves all row vectors.
+template <class V, int Parts, int Tokens>
+ATOLL_INLINE void
+add_panel_pair(chains<V, Parts> (&sums)[V::panel_vectors][Tokens], const float* w, const float* x) {
+  typename V::floats even[V::panel_vectors];
+  typename V::floats odd[V::panel_vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < V::panel_vectors; ++v) {
+    even[v] = V::load(w + v * V::count);
+    odd[v] = V::load(w + panel_rows<V> + v * V::count);
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < Tokens; ++t)
+#pragma GCC unroll 3
+    for (int p = 0; p < Parts; ++p) {
+      const float* at = x + t * block_floats<Parts> + p * 2;
+      const typename V::floats x_even = V::broadcast(at);
+#pragma GCC unroll 4
+      for (int v = 0; v < V::panel_vectors; ++v)
+        sums[v][t].even[p] = V::fma(even[v], x_even, sums[v][t].even[p]);
+      const typename V::floats x_odd = V::broadcast(at + 1);
+#pragma GCC unroll 4
+      for (int v = 0; v < V::panel_vectors; ++v)
+        sums[v][t].odd[p] = V::fma(odd[v], x_odd, sums[v][t].odd[p]);
+    }
+}
+
 /// c (Tokens, panel rows) += panel times Tokens rows of one block of activations.
 template <class V, int Parts, int Tokens>
-[[gnu::always_inline]] inline void run_panel(const float* panel,
-                                             const float* x,
-                                             std::int64_t steps,
-                                             typename V::floats (&c)[Tokens][V::panel_vectors]) {
+ATOLL_INLINE void run_panel(const float* panel,
+                            const float* x,
+                            std::int64_t steps,
+                            const ahead& next,
+                            typename V::floats (&c)[Tokens][V::panel_vectors]) {
   constexpr int vectors = V::panel_vectors;
   for (std::int64_t s = 0; s < steps; ++s) {
     chains<V, Parts> sums[vectors][Tokens];
@@ -300,15 +346,11 @@ template <class V, int Parts, int Tokens>
       for (int t = 0; t < Tokens; ++t) sums[v][t].clear();
     const float* w = panel + s * step_pairs * 2 * panel_rows<V>;
     const float* xs = x + s * step_floats<Parts>;
+    for (std::int64_t i = 0; i < next.step_lines; ++i)
+      __builtin_prefetch(next.at + (s * next.step_lines + i) * line);
 #pragma GCC unroll 1
     for (int d = 0; d < step_pairs; ++d) {
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; ++v)
-        add_pair<V, Parts, Tokens>(sums[v],
-                                   V::load(w + v * V::count),
-                                   V::load(w + panel_rows<V> + v * V::count),
-                                   xs,
-                                   block_floats<Parts>);
+      add_panel_pair<V, Parts, Tokens>(sums, w, xs);
       w += 2 * panel_rows<V>;
       xs += 2 * Parts;
     }
@@ -323,6 +365,7 @@ template <class V, int Parts, int Tokens, stored S>
 [[gnu::noinline]] void panel_tokens(const float* panel,
                                     const float* x,
                                     std::int64_t steps,
+                                    const ahead& next,
                                     const typename V::floats (&scale)[V::panel_vectors],
                                     float* sums) {
   constexpr int vectors = V::panel_vectors;
@@ -330,7 +373,7 @@ template <class V, int Parts, int Tokens, stored S>
   for (int t = 0; t < Tokens; ++t)
     for (int v = 0; v < vectors; ++v)
       c[t][v] = S == stored::f8 ? V::zero() : V::load(sums + (t * vectors + v) * V::count);
-  run_panel<V, Parts, Tokens>(panel, x, steps, c);
+  run_panel<V, Parts, Tokens>(panel, x, steps, next, c);
   for (int t = 0; t < Tokens; ++t)
     for (int v = 0; v < vectors; ++v) {
       float* at = sums + (t * vectors + v) * V::count;
@@ -368,13 +411,24 @@ void multiply_panel(const product& m, std::int64_t row, std::int64_t rows) {
       if constexpr (S == stored::f8) scale[v] = row_scales<V>(m, at, left, b);
     }
     const float* x = reinterpret_cast<const float*>(m.packed) + b * m.tokens * block_floats<Parts>;
-    std::int64_t t = 0;
-    for (; t + V::panel_tokens <= m.tokens; t += V::panel_tokens)
-      panel_tokens<V, Parts, V::panel_tokens, S>(
-          panel, x + t * block_floats<Parts>, here * line_steps, scale, sums + t * panel_rows<V>);
-    for (; t < m.tokens; ++t)
-      panel_tokens<V, Parts, 1, S>(
-          panel, x + t * block_floats<Parts>, here * line_steps, scale, sums + t * panel_rows<V>);
+    const std::int64_t steps = here * line_steps;
+    const std::int64_t calls = ceil_div(m.tokens, V::panel_tokens);
+    ahead next{m.weights + static_cast<std::size_t>(row + panel_rows<V>) * row_bytes +
+                   static_cast<std::size_t>(first * panel_rows<V>) * line,
+               row + 2 * panel_rows<V> <= m.rows ? ceil_div(here * panel_rows<V>, calls * steps)
+                                                 : 0};
+    for (std::int64_t t = 0; t < m.tokens;) {
+      const float* at = x + t * block_floats<Parts>;
+      float* c = sums + t * panel_rows<V>;
+      if (t + V::panel_tokens <= m.tokens) {
+        panel_tokens<V, Parts, V::panel_tokens, S>(panel, at, steps, next, scale, c);
+        t += V::panel_tokens;
+      } else {
+        panel_tokens<V, Parts, 1, S>(panel, at, steps, next, scale, c);
+        ++t;
+      }
+      next.at += static_cast<std::size_t>(next.step_lines * steps) * line;
+    }
   }
   for (std::int64_t t = 0; t < m.tokens; ++t)
     std::memcpy(m.y + t * m.y_stride + row,
@@ -382,15 +436,21 @@ void multiply_panel(const product& m, std::int64_t row, std::int64_t rows) {
                 static_cast<std::size_t>(rows) * sizeof(float));
 }
 
+template <class V, int Parts, int Tokens, stored S>
+void multiply_direct_rows(const product& m) {
+  for (std::int64_t row = 0; row < m.rows; row += V::count) {
+    const std::int64_t left = m.rows - row;
+    multiply_direct<V, Parts, Tokens, S>(m, row, left < V::count ? left : V::count);
+  }
+}
+
 template <class V, int Parts, stored S>
 void multiply_lanes(const product& m) {
-  if (m.tokens <= 2) {
-    for (std::int64_t row = 0; row < m.rows; row += V::count) {
-      const std::int64_t rows = m.rows - row < V::count ? m.rows - row : V::count;
-      if (m.tokens == 1) multiply_direct<V, Parts, 1, S>(m, row, rows, 0);
-      if (m.tokens == 2) multiply_direct<V, Parts, 2, S>(m, row, rows, 0);
-    }
-    return;
+  if (m.tokens == 1) return multiply_direct_rows<V, Parts, 1, S>(m);
+  if (m.tokens == 2) return multiply_direct_rows<V, Parts, 2, S>(m);
+  if constexpr (V::direct_tokens >= 4) {
+    if (m.tokens == 3) return multiply_direct_rows<V, Parts, 3, S>(m);
+    if (m.tokens == 4) return multiply_direct_rows<V, Parts, 4, S>(m);
   }
   for (std::int64_t row = 0; row < m.rows; row += panel_rows<V>) {
     const std::int64_t left = m.rows - row;
