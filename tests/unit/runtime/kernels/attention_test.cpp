@@ -1,6 +1,7 @@
 #include "runtime/base/memory.hpp"
 #include "runtime/kernels/attention.hpp"
 #include "runtime/kernels/isa.hpp"
+#include "runtime/kernels/math.hpp"
 #include "runtime/kernels/reference/attention.hpp"
 
 #include <gtest/gtest.h>
@@ -161,6 +162,64 @@ TEST(attention, every_way_of_computing_gives_the_same_bits) {
           << "splits, heads " << c.shape.heads;
     }
   }
+}
+
+/// One row by the order of operations that attention.hpp promises, one scalar at a time.
+std::vector<float> in_documented_order(const scene& s, std::int64_t token, std::int64_t head) {
+  const query_slice q = s.slice(token, 1);
+  const float* latent = q.latent.data + head * q.latent.head_stride;
+  const float* rope = q.rope.data + head * q.rope.head_stride;
+  const std::int64_t rank = s.shape.kv_rank;
+  float m = -INFINITY;
+  float l = 0;
+  std::vector<float> z(static_cast<std::size_t>(rank), 0.0F);
+  for (std::int64_t begin = 0; begin <= token; begin += attention_split_tokens) {
+    const std::int64_t end = std::min(begin + attention_split_tokens, token + 1);
+    std::vector<float> p;
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* key = s.pages[static_cast<std::size_t>(t / s.page_tokens)] + s.offset +
+                         t % s.page_tokens * s.shape.key_floats();
+      float sum = 0;
+      for (std::int64_t k = 0; k < rank; ++k) sum = std::fma(latent[k], key[k], sum);
+      for (std::int64_t k = 0; k < s.shape.rope_dim; ++k)
+        sum = std::fma(rope[k], key[rank + k], sum);
+      p.push_back(s.shape.scale * sum);
+    }
+    const float split_m = *std::max_element(p.begin(), p.end());
+    const float top = std::max(m, split_m);
+    const float a = exp_f32(m - top);
+    const float b = exp_f32(split_m - top);
+    float split_l = 0;
+    for (float& v : p) {
+      v = exp_f32(v - split_m);
+      split_l += v;
+    }
+    l = std::fma(split_l, b, l * a);
+    m = top;
+    for (std::int64_t k = 0; k < rank; ++k) {
+      float split_z = 0;
+      for (std::int64_t t = begin; t < end; ++t)
+        split_z = std::fma(p[static_cast<std::size_t>(t - begin)],
+                           s.pages[static_cast<std::size_t>(t / s.page_tokens)]
+                                  [s.offset + t % s.page_tokens * s.shape.key_floats() + k],
+                           split_z);
+      float& sum = z[static_cast<std::size_t>(k)];
+      sum = std::fma(split_z, b, sum * a);
+    }
+  }
+  for (float& v : z) v = std::fma(v, 1.0F / l, 0.0F);
+  return z;
+}
+
+TEST(attention, adds_in_the_order_it_promises) {
+  const scene s{{3, 40, 6, 0.3F}, 600, 17};
+  const std::vector<float> whole = by_tiles(isa::avx2, s, 0, 600, 4);
+  for (const std::int64_t token : {0, 1, 100, 255, 256, 300, 511, 599})
+    for (std::int64_t head = 0; head < 3; ++head) {
+      const auto from = whole.begin() + (token * 3 + head) * 40;
+      EXPECT_TRUE(same_bits(in_documented_order(s, token, head), {from, from + 40}))
+          << "token " << token << " head " << head;
+    }
 }
 
 TEST(attention, a_row_does_not_depend_on_its_chunk) {

@@ -92,6 +92,41 @@ TEST(rows, rms_norm) {
     }
 }
 
+/// The sum of f(i, sum) over 16 lanes and their tree, as rows.hpp promises.
+template <class Function>
+float in_lanes(std::size_t n, Function&& f) {
+  float lane[16] = {};
+  for (std::size_t i = 0; i < n; ++i) lane[i % 16] = f(i, lane[i % 16]);
+  for (int half = 8; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
+}
+
+TEST(rows, reductions_add_in_the_order_they_promise) {
+  for (const std::int64_t n : lengths) {
+    const std::vector<float> x = random_row(n, 1, 3.0F);
+    const stored w{random_row(n, 2), tensor::dtype::f32};
+    const float squares =
+        in_lanes(x.size(), [&](std::size_t i, float sum) { return std::fma(x[i], x[i], sum); });
+    const float r = rsqrt_f32(squares / static_cast<float>(n) + 1e-6F);
+    const float top = *std::max_element(x.begin(), x.end());
+    const float total =
+        in_lanes(x.size(), [&](std::size_t i, float sum) { return sum + exp_f32(x[i] - top); });
+    const std::vector<double> weights = reference::values_of(w.vector());
+    for (const row_kernels& rows : sets()) {
+      std::vector<float> y(x.size());
+      rows.rms_norm(x.data(), w.vector(), 1e-6F, y.data(), n);
+      std::vector<float> p = x;
+      rows.softmax(p.data(), n);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const float weight = static_cast<float>(weights[i]);
+        ASSERT_EQ(y[i], x[i] * r * weight) << i;
+        ASSERT_EQ(p[i], exp_f32(x[i] - top) / total) << i;
+      }
+    }
+  }
+}
+
 TEST(rows, rms_norm_of_zeros_is_kept_finite_by_eps) {
   const stored w{std::vector<float>(20, 1.0F), tensor::dtype::bf16};
   for (const row_kernels& rows : sets()) {
