@@ -150,6 +150,7 @@ tensor::job router_compute::route(const float* normed,
   routing* r = &out;
   const std::uint32_t tiles = chunks_of(rows, kernels::matmul::pack_tokens());
   tensor::job job;
+  if (rows == 0) return job;
   job.phases.reserve(3);
   job.phases.push_back({tiles, [self, r](std::uint32_t i, tensor::worker&) { self->pack(i, *r); }});
   job.phases.push_back(
