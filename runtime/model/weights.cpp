@@ -254,6 +254,12 @@ result<void> check_memory(const model_weights& weights, const load_options& opti
 
 }  // namespace
 
+result<void> check_tensors(const checkpoint& source) {
+  model_weights scratch;
+  scratch.config = source.config();
+  return binder{source, scratch}.bind();
+}
+
 result<std::shared_ptr<const model_weights>>
 load_weights(disk& files, const std::string& directory, const load_options& options) {
   ATOLL_ASSIGN(const checkpoint source, checkpoint::open(files, directory));

@@ -59,6 +59,12 @@ struct model_weights {
   std::vector<std::vector<float>> owned_floats;
 };
 
+class checkpoint;
+
+/// Whether the checkpoint holds every tensor its configuration asks for, in the right shape and
+/// type, and no unknown one. Reads headers only.
+result<void> check_tensors(const checkpoint& source);
+
 struct load_options {
   std::size_t memory_limit_bytes = 0;  // 0: no limit
   std::size_t kv_bytes = 0;            // what the key-value cache will take besides the weights
