@@ -19,9 +19,9 @@
 namespace atl::tools {
 
 struct shape_options {
-  std::string shape;                    // "v2-lite", "v2" or "v3"
-  std::optional<std::int64_t> layers;   // the shape's own by default
-  std::optional<std::int64_t> experts;  // routed, per layer
+  std::string shape;                                   // "v2-lite", "v2" or "v3"
+  std::optional<std::int64_t> layers = std::nullopt;   // the shape's own by default
+  std::optional<std::int64_t> experts = std::nullopt;  // routed, per layer
   tensor::dtype type = tensor::dtype::bf16;
 };
 

@@ -4,6 +4,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
 
@@ -21,9 +22,11 @@ std::optional<std::int64_t> as_integer(const boost::json::value& value) noexcept
   return std::nullopt;
 }
 
+/// Shortest text that reads back as the same number.
 std::string plain(double value) {
-  std::string text = boost::json::serialize(boost::json::value(value));
-  return text.ends_with("E0") ? text.substr(0, text.size() - 2) : text;
+  char text[32];
+  const auto [end, ec] = std::to_chars(text, text + sizeof text, value);
+  return ec == std::errc{} ? std::string(text, end) : std::string{"a number"};
 }
 
 }  // namespace
