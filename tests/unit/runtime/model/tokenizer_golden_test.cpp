@@ -1,4 +1,5 @@
 // Every line of the reference vectors made with the tokenizers library (tests/golden/README.md).
+#include "runtime/base/random.hpp"
 #include "runtime/model/tokenizer.hpp"
 #include "tests/unit/runtime/model/golden_lines.hpp"
 
@@ -68,6 +69,22 @@ TEST(tokenizer_golden, streams_character_by_character) {
     for (std::size_t i = 0; i < ids.size(); ++i)
       EXPECT_EQ(decoder.push(ids[i]), text_of(chunks[i])) << line.at("id") << " at " << i;
     EXPECT_EQ(decoder.flush(), text_of(line.at("flush"))) << line.at("id");
+  }
+}
+
+TEST(tokenizer_golden, streaming_any_ids_gives_the_whole_decode) {
+  random_source random{31};
+  for (int round = 0; round < 300; ++round) {
+    const bool skip_special = round % 2 == 0;
+    stream_decoder decoder{deepseek(), skip_special};
+    std::vector<token_id> ids;
+    std::string streamed;
+    for (int i = 0; i < 60; ++i) {
+      ids.push_back(static_cast<token_id>(random.below(i % 2 == 0 ? 300 : 129000)));
+      streamed += decoder.push(ids.back());
+    }
+    streamed += decoder.flush();
+    EXPECT_EQ(streamed, deepseek()->decode(ids, skip_special));
   }
 }
 

@@ -1,6 +1,10 @@
+#include "runtime/base/disk.hpp"
 #include "tests/unit/runtime/model/small_tokenizer.hpp"
 
 #include <boost/json/parse.hpp>
+
+#include <filesystem>
+#include <fstream>
 
 namespace atl::model {
 namespace {
@@ -104,6 +108,31 @@ TEST(tokenizer_parse, reads_the_configuration) {
   expect_refused(parse(file, R"({"add_bos_token":true})"), errc::invalid_model, {"bos_token"});
   expect_refused(parse(file, R"({"bos_token":7})"), errc::invalid_model, {"bos_token", "7"});
   expect_refused(parse(file, R"({"chat_template":7})"), errc::invalid_model, {"chat_template"});
+}
+
+TEST(tokenizer_parse, loads_a_folder_and_what_lies_beside) {
+  const auto folder = std::filesystem::path{testing::TempDir()} / "atoll_tokenizer_parse";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto missing = tokenizer::load(*system_disk(), folder.string());
+  expect_refused(missing, errc::not_found, {"tokenizer.json", "no such file"});
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream{folder / name} << text;
+  };
+  write("tokenizer.json", boost::json::serialize(small_tokenizer()));
+  write("tokenizer_config.json", R"({"eos_token":"b","chat_template":"old"})");
+  for (const auto& path : {folder, folder / "tokenizer.json"}) {
+    const auto made = tokenizer::load(*system_disk(), path.string()).value();
+    EXPECT_EQ(made->eos(), 'b');
+    EXPECT_EQ(made->chat_template(), "old");
+  }
+  write("chat_template.jinja", "new");
+  EXPECT_EQ(tokenizer::load(*system_disk(), folder.string()).value()->chat_template(), "new");
+  write("tokenizer_config.json", "");
+  expect_refused(tokenizer::load(*system_disk(), folder.string()),
+                 errc::invalid_model,
+                 {"tokenizer_config.json", "empty"});
+  std::filesystem::remove_all(folder);
 }
 
 TEST(tokenizer_parse, prefix_space_goes_before_each_text) {
