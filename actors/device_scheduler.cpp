@@ -26,10 +26,12 @@ public:
         unit_{*this} {}
 
   static caf::actor_system::module* make(caf::actor_system& system, caf::detail::type_list<>) {
-    return new device_scheduler{system};
+    return std::make_unique<device_scheduler>(system).release();  // the system deletes it
   }
 
-  void enqueue(caf::resumable* what) override { device_.post(*new turn{*this, what}); }
+  void enqueue(caf::resumable* what) override {
+    device_.post(*std::make_unique<turn>(*this, what).release());
+  }
 
   caf::detail::thread_safe_actor_clock& clock() noexcept override { return clock_; }
 

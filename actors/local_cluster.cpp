@@ -11,7 +11,6 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
-#include <atomic>
 #include <condition_variable>
 #include <future>
 #include <mutex>
@@ -81,6 +80,9 @@ public:
     if (all_) {
       end_requests();
       dismiss(*all_);
+      // Actors use the mailroom to their end, and handles must not outlive the system.
+      system_->await_all_actors_done();
+      all_->mail->unbind();
       all_.reset();
     }
     system_.reset();
@@ -92,9 +94,10 @@ public:
     ATOLL_TRY(check(request, weights_->config));
     const auto prompt = static_cast<std::int64_t>(request.prompt.size());
     ATOLL_TRY(all_->desk->enter(prompt, request.tokens_max));
-    const request_id id{next_request_.fetch_add(1, std::memory_order_relaxed)};
+    request_id id;
     {
       const std::lock_guard lock{mutex_};
+      id = request_id{++last_request_};
       open_.insert(id);
     }
     auto submitted = std::make_shared<gateway_submit>();
@@ -116,9 +119,10 @@ public:
 
   cluster_counters counters() {
     cluster_counters c;
-    c.frames_sent = all_->mail->frames_sent();
-    c.frame_bytes_sent = all_->mail->bytes_sent();
-    c.frames_refused = all_->mail->frames_refused();
+    const mailroom::traffic mail = all_->mail->counts();
+    c.frames_sent = mail.frames;
+    c.frame_bytes_sent = mail.bytes;
+    c.frames_refused = mail.refused;
     for (const auto& s : all_->shards) {
       const auto h = ask<held>(*system_, s, held_atom::value);
       c.steps += h.steps;
@@ -179,10 +183,10 @@ private:
   device_system_config config_;
   std::optional<caf::actor_system> system_;
   std::optional<assembly> all_;
-  std::atomic<std::uint64_t> next_request_{1};
   std::mutex mutex_;
   std::condition_variable none_open_;
   std::set<request_id> open_;
+  std::uint64_t last_request_ = 0;
 };
 
 local_cluster::local_cluster(std::unique_ptr<impl> made) noexcept : impl_{std::move(made)} {}
@@ -194,7 +198,7 @@ local_cluster::start(std::shared_ptr<const model::model_weights> weights,
   ATOLL_ASSIGN(const auto chosen, resolved(options, weights->config));
   auto made = std::make_unique<impl>(std::move(weights), chosen);
   ATOLL_TRY(made->start());
-  return std::unique_ptr<local_cluster>{new local_cluster{std::move(made)}};
+  return std::make_unique<local_cluster>(std::move(made));
 }
 
 result<request_id> local_cluster::submit(generation_request request, generation_listener listener) {

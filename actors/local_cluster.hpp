@@ -42,10 +42,13 @@ struct cluster_usage {
 };
 
 class local_cluster {
+  class impl;
+
 public:
   /// Starts all actors and returns when the coordinator's first placement is in force.
   static result<std::unique_ptr<local_cluster>>
   start(std::shared_ptr<const model::model_weights> weights, const cluster_options& options);
+  explicit local_cluster(std::unique_ptr<impl> made) noexcept;  // by start
   ~local_cluster();
 
   /// Takes a request, or refuses it at once: overloaded, invalid_argument (naming field and value).
@@ -63,8 +66,6 @@ public:
   std::string description() const;
 
 private:
-  class impl;
-  explicit local_cluster(std::unique_ptr<impl> made) noexcept;
   std::unique_ptr<impl> impl_;
 };
 

@@ -11,7 +11,6 @@
 #include "transport/transport.hpp"
 #include "transport/wire/codec.hpp"
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +28,8 @@ public:
 
   /// Messages for `slot` go to `deliver`, which only puts them into a mailbox.
   void bind(std::uint32_t slot, deliver_function deliver);
+  /// Forgets all of them, and with them what names an actor. After the last actor has ended.
+  void unbind();
 
   /// Encodes and sends. The error is the codec's or the transport's; nothing was sent then.
   template <class Message>
@@ -40,20 +41,24 @@ public:
   void on_frame(transport::frame&& f) noexcept override;
   void on_peer_gone(transport::node_identity peer, const error& cause) noexcept override;
 
-  std::uint64_t frames_sent() const noexcept { return sent_.load(std::memory_order_relaxed); }
-  std::uint64_t bytes_sent() const noexcept { return bytes_.load(std::memory_order_relaxed); }
-  std::uint64_t frames_refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
+  /// Frames and their bytes (metadata and payload) sent, and frames that failed a check on arrival.
+  struct traffic {
+    std::uint64_t frames = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t refused = 0;
+  };
+  traffic counts() const;
 
 private:
   result<void> send_frame(node_id to, transport::frame f);
-  result<std::shared_ptr<transport::endpoint>> endpoint_to(node_id peer);
+  result<std::shared_ptr<transport::endpoint>> endpoint_to(node_id peer, std::uint64_t bytes);
 
   transport::node_identity self_;
   std::shared_ptr<transport::transport> link_;
   std::map<std::uint32_t, deliver_function> slots_;
-  std::mutex endpoints_mutex_;
+  mutable std::mutex mutex_;  // endpoints and counts; not held while sending
   std::map<node_id, std::shared_ptr<transport::endpoint>> endpoints_;
-  std::atomic<std::uint64_t> sent_{0}, bytes_{0}, refused_{0};  // relaxed: counts for people
+  traffic counts_;
 };
 
 }  // namespace atl::actors

@@ -107,8 +107,8 @@ public:
         time_{std::make_shared<virtual_clock>()},
         network_{{.seed = random_.next()}, time_},
         device_{network_.events(), random_.split()} {
-    config_.set("scheduler.policy", "testing");
-    config_.set("logger.verbosity", "quiet");
+    config_.set("scheduler.policy", caf::atom("testing"));
+    config_.set("logger.verbosity", caf::atom("quiet"));
     system_.emplace(config_);
     scheduler_ = dynamic_cast<caf::scheduler::test_coordinator*>(&system_->scheduler());
     link_ = std::make_shared<lossy_transport>(network_.join(), what.expert_loss, random_.split());
@@ -119,9 +119,10 @@ public:
 
   ~world() {
     if (all_) actors::dismiss(*all_);
-    all_.reset();
     // The testing scheduler hangs if it is destroyed with turns outstanding.
     while (scheduler_->has_job()) scheduler_->run_once();
+    if (all_) all_->mail->unbind();
+    all_.reset();
     system_.reset();
   }
   world(const world&) = delete;
@@ -129,14 +130,13 @@ public:
 
   result<outcome> run() {
     ATOLL_ASSIGN(const auto options, actors::resolved(what_.options, weights_->config));
-    std::optional<result<void>> ready;
     ATOLL_ASSIGN(all_,
                  actors::assemble({&*system_, &device_, time_.get(), link_},
                                   weights_,
                                   options,
-                                  [&ready](result<void> r) { ready.emplace(std::move(r)); }));
-    ATOLL_TRY(run_until([&] { return ready.has_value(); }, "the first placement"));
-    ATOLL_TRY(*ready);
+                                  [this](result<void> r) { ready_.emplace(std::move(r)); }));
+    ATOLL_TRY(run_until([&] { return ready_.has_value(); }, "the first placement"));
+    ATOLL_TRY(*ready_);
     for (std::size_t i = 0; i < what_.requests.size(); ++i) submit(i);
     for (const std::size_t i : what_.cancelled) {
       const std::uint64_t until = outcome_.turns + random_.below(2000);
@@ -182,14 +182,19 @@ private:
     return true;
   }
 
-  /// One event of the network or a device, or, when there is none, the next time-out.
+  /// One event of the network or a device.
   bool event() {
     const time_point_ns before = time_->now();
-    if (!network_.step()) {
-      if (!scheduler_->has_pending_timeout()) return false;
-      time_->advance(std::chrono::seconds{1});
-    }
+    if (!network_.step()) return false;
     scheduler_->advance_time(caf::timespan{(time_->now() - before).count()});
+    return true;
+  }
+
+  /// Nothing moves any more by itself: time goes on until some actor's patience ends.
+  bool wait() {
+    if (!scheduler_->has_pending_timeout()) return false;
+    time_->advance(std::chrono::seconds{1});
+    scheduler_->advance_time(std::chrono::seconds{1});
     return true;
   }
 
@@ -198,7 +203,7 @@ private:
     while (!is_met()) {
       // Actors and the outside world move on in an order that the seed draws.
       const bool moved = random_.below(4) == 0 ? (event() || turn()) : (turn() || event());
-      if (!moved) return error{errc::internal, "the cluster stands still, waiting for " + what};
+      if (!moved && !wait()) return error{errc::internal, "the cluster stands still, waiting for " + what};
       if (outcome_.turns > turns_max)
         return error{errc::internal, "too many turns, waiting for " + what};
     }
@@ -240,6 +245,7 @@ private:
   caf::scheduler::test_coordinator* scheduler_ = nullptr;
   std::shared_ptr<lossy_transport> link_;
   std::optional<actors::assembly> all_;
+  std::optional<result<void>> ready_;
   std::vector<bool> ended_;
   std::size_t ended_count_ = 0;
   outcome outcome_;

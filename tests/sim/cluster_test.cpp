@@ -1,0 +1,122 @@
+// The single-process cluster from a seed: every seed twice with equal traces, every schedule with
+// the same tokens, and nothing held at the end. ATOLL_SIM_SEEDS="first count" chooses the seeds; a
+// failure prints the seed.
+#include "runtime/base/disk.hpp"
+#include "tests/sim/world.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <sstream>
+
+namespace atl::sim {
+namespace {
+
+std::shared_ptr<const model::model_weights> tiny() {
+  static const auto weights =
+      model::load_weights(*system_disk(), ATOLL_SOURCE_DIR "/models/tiny", {}).value();
+  return weights;
+}
+
+struct seed_range {
+  std::uint64_t first = 1;
+  std::uint64_t count = 8;
+};
+
+seed_range seeds() {
+  seed_range range;
+  if (const char* text = std::getenv("ATOLL_SIM_SEEDS"))
+    std::istringstream{text} >> range.first >> range.count;
+  return range;
+}
+
+actors::generation_request request(int seed) {
+  actors::generation_request r;
+  const int length = 1 + seed * 29 % 90;
+  for (int i = 0; i < length; ++i) r.prompt.push_back((i * 37 + seed * 101 + 11) % 6000);
+  r.tokens_max = 3 + seed % 5;
+  r.ignore_eos = true;
+  if (seed % 3 == 1) {
+    r.sampling.temperature = 0.8F;
+    r.sampling.seed = static_cast<std::uint64_t>(seed);
+  }
+  return r;
+}
+
+scenario base(std::uint64_t seed) {
+  scenario s;
+  s.seed = seed;
+  s.options.threads = 1;
+  s.options.attention_shards = 1 + static_cast<int>(seed % 2);
+  s.options.expert_groups = 1 + static_cast<int>(seed % 4);
+  s.options.replicas = s.options.expert_groups > 1 ? 2 : 1;
+  s.options.sequences_max = 3;
+  s.options.context_max = 128;
+  s.options.prefill_chunk = 5 + static_cast<std::int64_t>(seed * 13 % 40);
+  s.options.group_rows_max = 8;
+  for (int i = 0; i < 6; ++i) s.requests.push_back(request(i));
+  return s;
+}
+
+TEST(sim_cluster, EachSeedTwiceAndOneAnswerForAll) {
+  const auto [first, count] = seeds();
+  std::vector<std::vector<token_id>> expected;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": ATOLL_SIM_SEEDS=\"" + std::to_string(seed) +
+                 " 1\"");
+    const auto once = run(tiny(), base(seed));
+    ASSERT_TRUE(once.has_value()) << once.error().message();
+    const auto again = run(tiny(), base(seed));
+    ASSERT_TRUE(again.has_value()) << again.error().message();
+    EXPECT_EQ(once->trace_hash, again->trace_hash);
+    EXPECT_EQ(once->last_draw, again->last_draw);
+    EXPECT_EQ(once->turns, again->turns);
+    if (expected.empty()) expected = once->tokens;
+    EXPECT_EQ(once->tokens, expected);
+    EXPECT_EQ(once->pages_used + once->sequences + once->requests, 0U);
+  }
+}
+
+TEST(sim_cluster, AnotherSeedIsAnotherRun) {
+  const auto a = run(tiny(), base(1));
+  auto same_shape = base(1);
+  same_shape.seed = 2;
+  const auto b = run(tiny(), same_shape);
+  ASSERT_TRUE(a.has_value() && b.has_value());
+  EXPECT_NE(a->trace_hash, b->trace_hash);
+  EXPECT_EQ(a->tokens, b->tokens);
+}
+
+TEST(sim_cluster, LostFramesToAndFromExpertsAreSentAgain) {
+  const auto whole = run(tiny(), base(3));
+  auto with_losses = base(3);
+  with_losses.expert_loss = 0.01;
+  const auto lossy = run(tiny(), with_losses);
+  ASSERT_TRUE(whole.has_value()) << whole.error().message();
+  ASSERT_TRUE(lossy.has_value()) << lossy.error().message();
+  EXPECT_GT(lossy->frames_lost, 0U);
+  EXPECT_EQ(lossy->tokens, whole->tokens);
+}
+
+TEST(sim_cluster, CancelledRequestsFreeEverythingAndOthersGoOn) {
+  const auto [first, count] = seeds();
+  const auto whole = run(tiny(), base(first));
+  ASSERT_TRUE(whole.has_value());
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    auto what = base(seed);
+    what.cancelled = {1, 4};
+    const auto seen = run(tiny(), what);
+    ASSERT_TRUE(seen.has_value()) << seen.error().message();
+    EXPECT_EQ(seen->pages_used + seen->sequences + seen->requests, 0U);
+    for (const std::size_t i : {0U, 2U, 3U, 5U}) EXPECT_EQ(seen->tokens[i], whole->tokens[i]);
+    for (const std::size_t i : {1U, 4U}) {
+      const auto& full = whole->tokens[i];
+      ASSERT_LE(seen->tokens[i].size(), full.size());
+      EXPECT_TRUE(std::equal(seen->tokens[i].begin(), seen->tokens[i].end(), full.begin()));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace atl::sim
