@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-CPP = (".cpp", ".hpp", ".h", ".cu", ".cuh")
+CPP = (".cpp", ".hpp", ".h", ".inl", ".cu", ".cuh")
 SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "build"}
 
 

@@ -52,6 +52,8 @@ class Tidy(unittest.TestCase):
         self.assertEqual(rules("experts/a.hpp", "#pragma once\nnamespace atl {\nint f();\n}\n"), [])
         sound = "x() = delete;\nint y = brand(1); // new thing\n"
         self.assertEqual(rules("experts/a.cpp", sound), [])
+        owned = "return std::unique_ptr<const thing>{new thing{1}};\n"
+        self.assertEqual(rules("experts/a.cpp", owned), [])
         self.assertEqual(rules("experts/a.cpp", 'asm volatile("" : : : "memory");\n'), [])
 
     def test_columns_are_characters(self):
