@@ -20,12 +20,11 @@ std::string one(const std::string& shape, const std::string& offsets, const std:
 }
 
 TEST(safetensors, reads_what_the_format_allows) {
-  const std::string header =
-      R"(  {"__metadata__":{"format":"pt"},)"
-      R"("b":{"shape":[2,3],"data_offsets":[4,16],"dtype":"BF16"},)"
-      R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
-      R"("empty":{"dtype":"I64","shape":[3,0],"data_offsets":[16,16]},)"
-      R"("four":{"dtype":"F4","shape":[4],"data_offsets":[16,18]}}   )";
+  const std::string header = R"(  {"__metadata__":{"format":"pt"},)"
+                             R"("b":{"shape":[2,3],"data_offsets":[4,16],"dtype":"BF16"},)"
+                             R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+                             R"("empty":{"dtype":"I64","shape":[3,0],"data_offsets":[16,16]},)"
+                             R"("four":{"dtype":"F4","shape":[4],"data_offsets":[16,18]}}   )";
   const bytes file = raw_safetensors(header, 18);
   const auto tensors = parse_safetensors(file, "x");
   ASSERT_TRUE(tensors.has_value()) << tensors.error().message();
