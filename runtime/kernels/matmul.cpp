@@ -12,7 +12,8 @@ namespace {
 
 const kernel_table* find_table(isa set, numerics order) {
   if (set == isa::avx2) return order == numerics::invariant ? &avx2_invariant : &avx2_fast;
-  return order == numerics::invariant ? &avx512_invariant : &avx512_fast;
+  if (order == numerics::invariant) return &avx512_invariant;
+  return has_avx512_bf16() ? &avx512_bf16_fast() : &avx512_fast;
 }
 
 const format_kernels& kernels_for(const kernel_table& table, tensor::dtype weights) {

@@ -73,6 +73,6 @@ extern const kernel_table avx2_fast;
 extern const kernel_table avx512_invariant;
 extern const kernel_table avx512_fast;
 /// With vdpbf16ps.
-extern const kernel_table avx512_bf16_fast;
+const kernel_table& avx512_bf16_fast();
 
 }  // namespace atl::kernels
