@@ -259,6 +259,37 @@ TEST_P(golden, batch_mates_groups_and_threads_change_no_bit) {
   }
 }
 
+TEST_P(golden, long_contexts_decoded_together_change_no_bit) {
+  const auto m = make();
+  ASSERT_NE(m, nullptr);
+  const auto tokens = prompt(4);
+  const auto vocabulary = m->config().vocab_size;
+  const auto reference = logits_of(*m, tokens, whole);
+  // Contexts on both sides of a border at which attention is split.
+  const std::vector<std::ptrdiff_t> lengths{255, 290, 30, 257};
+  std::vector<plain_model::sequence> sequences(lengths.size());
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    const plain_model::input in{&sequences[i], {tokens.begin(), tokens.begin() + lengths[i]}};
+    ASSERT_TRUE(m->feed({&in, 1}, true).has_value());
+  }
+  for (std::ptrdiff_t step = 0; step < 3; ++step) {
+    std::vector<plain_model::input> inputs;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      const auto next = tokens.begin() + lengths[i] + 2 * step;
+      inputs.push_back({&sequences[i], {next, next + 2}});
+    }
+    const auto logits = m->feed(inputs);
+    ASSERT_TRUE(logits.has_value());
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      const auto at = logits->begin() + static_cast<std::ptrdiff_t>(i) * 2 * vocabulary;
+      const auto right = reference.begin() + (lengths[i] + 2 * step) * vocabulary;
+      EXPECT_TRUE(same_bits({at, at + 2 * vocabulary}, {right, right + 2 * vocabulary}))
+          << "length " << lengths[i] << ", step " << step;
+    }
+  }
+  for (auto& s : sequences) m->release(s);
+}
+
 TEST_P(golden, instruction_sets_agree_in_every_bit) {
   const auto reference = make();
   ASSERT_NE(reference, nullptr);
@@ -272,6 +303,23 @@ TEST_P(golden, instruction_sets_agree_in_every_bit) {
           << kernels::to_string(set) << ", prompt " << n;
     }
   }
+}
+
+TEST(shard_compute, refuses_a_cache_that_memory_cannot_hold) {
+  const auto weights = *model::load_weights(*system_disk(), directory("v3"), {});
+  // (48 latent + 16 rope) float32 values, 64 positions, 4 layers.
+  EXPECT_EQ(attention::shard_compute::page_bytes(weights->config), 64U * 4 * 64 * 4);
+  attention::shard_compute::options chosen{best(), kernels::numerics::invariant, 0};
+  for (const std::size_t pages : {std::size_t{1} << 33, std::size_t{1} << 60}) {
+    chosen.kv_pages = pages;
+    const auto made = attention::shard_compute::make(weights, chosen);
+    ASSERT_TRUE(made.has_error());
+    EXPECT_EQ(made.error().code(), errc::out_of_memory);
+  }
+  chosen.kv_pages = 3;
+  const auto made = attention::shard_compute::make(weights, chosen);
+  ASSERT_TRUE(made.has_value());
+  EXPECT_EQ((*made)->kv_pages(), 3U);
 }
 
 INSTANTIATE_TEST_SUITE_P(cases,
