@@ -23,6 +23,7 @@ schedule::step_limits step_limits_of(const cluster_options& o, const model::mode
   limits.pages_total =
       static_cast<std::int64_t>(o.kv_bytes / static_cast<std::size_t>(o.attention_shards) /
                                 attention::shard_compute::page_bytes(config));
+  limits.lane_sequences_min = o.lane_sequences_min;
   limits.lanes = static_cast<std::uint32_t>(o.micro_batches);
   return limits;
 }

@@ -23,6 +23,7 @@ struct cluster_options {
   std::int64_t context_max =
       0;  // tokens of one sequence, prompt and answer; 0: the model's own limit
   std::int64_t prefill_chunk = 512;    // most prompt tokens of one sequence in one step
+  int lane_sequences_min = 32;         // a micro-batch takes so many before the next gets some
   int micro_batches = 2;               // in flight per shard
   std::int64_t group_rows_max = 8192;  // rows in flight per shard and expert group (credits)
   std::size_t kv_bytes =

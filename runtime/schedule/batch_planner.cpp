@@ -23,6 +23,15 @@ auto find_request(planner_state& state, request_id request) {
   });
 }
 
+/// Whether a batch holds a sequence that goes on by one token.
+bool continues(planner_state& state, const micro_batch& batch) {
+  return std::any_of(batch.slices.begin(), batch.slices.end(), [&](const slice& part) {
+    const auto s = find_request(state, part.request);
+    return s != state.sequences.end() && part.tokens == 1 &&
+           s->tokens_known - part.first_position == 1;
+  });
+}
+
 /// One call of plan_step: a copy of the state that is moved along while slices are handed out.
 class planner {
 public:
@@ -36,7 +45,7 @@ public:
 
   step_plan run() {
     if (lanes_.empty()) return {};
-    place_running(true);
+    if (!gathers()) place_running(true);
     place_running(false);
     admit_waiting();
     for (lane_state& lane : lanes_) {
@@ -50,6 +59,14 @@ private:
     micro_batch batch;
     std::int64_t tokens_left = 0;
   };
+
+  /// Sequences that go on wait for those that are in flight, to go on together: while they are few
+  /// enough for one lane, a lane of their own would only read all weights once more.
+  bool gathers() const {
+    if (running() > limits_.lane_sequences_min) return false;
+    return std::find(now_.lane_continues.begin(), now_.lane_continues.end(), true) !=
+           now_.lane_continues.end();
+  }
 
   std::int64_t running() const {
     return std::count_if(now_.sequences.begin(), now_.sequences.end(), [](const sequence_state& s) {
@@ -67,9 +84,19 @@ private:
     return pages;
   }
 
+  /// The idle lane that the next sequences that go on gather in, or null if each has enough.
+  lane_state* gathering() {
+    for (lane_state& lane : lanes_) {
+      const auto taken = static_cast<std::int64_t>(lane.batch.slices.size());
+      if (lane.tokens_left > 0 && taken < limits_.lane_sequences_min) return &lane;
+    }
+    return nullptr;
+  }
+
   /// The idle lane with most room, or null if every one has its part of the sequences.
   lane_state* roomiest(std::int64_t sequences) {
-    const auto part = static_cast<std::size_t>((sequences + limits_.lanes - 1) / limits_.lanes);
+    const auto part = static_cast<std::size_t>(
+        std::max(limits_.lane_sequences_min, (sequences + limits_.lanes - 1) / limits_.lanes));
     lane_state* best = nullptr;
     for (lane_state& lane : lanes_) {
       if (lane.tokens_left == 0 || lane.batch.slices.size() >= part) continue;
@@ -84,7 +111,8 @@ private:
       const sequence_state& s = now_.sequences[i];
       if (s.lane || awaits_token(s)) continue;
       if ((s.tokens_known - s.tokens_cached == 1) != continuing) continue;
-      lane_state* lane = roomiest(sequences);
+      lane_state* lane =
+          continuing && sequences <= limits_.lane_sequences_min ? gathering() : roomiest(sequences);
       if (lane == nullptr) return;
       place(i, *lane);
     }
@@ -170,6 +198,8 @@ result<void> validate(const step_limits& limits) {
   if (limits.prefill_chunk < 1) return refuse("prefill_chunk", limits.prefill_chunk, "positive");
   if (limits.page_tokens < 1) return refuse("page_tokens", limits.page_tokens, "positive");
   if (limits.pages_total < 1) return refuse("pages_total", limits.pages_total, "positive");
+  if (limits.lane_sequences_min < 1)
+    return refuse("lane_sequences_min", limits.lane_sequences_min, "positive");
   if (limits.lanes < 1) return refuse("lanes", limits.lanes, "positive");
   return {};
 }
@@ -178,7 +208,8 @@ planner_state make_state(const step_limits& limits) {
   ATOLL_ASSERT(validate(limits).has_value());
   return {.sequences = {},
           .pages_free = limits.pages_total,
-          .lane_busy = std::vector<bool>(limits.lanes, false)};
+          .lane_busy = std::vector<bool>(limits.lanes, false),
+          .lane_continues = std::vector<bool>(limits.lanes, false)};
 }
 
 step_plan plan_step(const planner_state& state, const step_limits& limits) {
@@ -197,6 +228,7 @@ void begin_step(planner_state& state, const step_limits& limits, const step_plan
   for (const micro_batch& batch : plan.batches) {
     ATOLL_ASSERT(!state.lane_busy[batch.lane]);
     state.lane_busy[batch.lane] = true;
+    state.lane_continues[batch.lane] = continues(state, batch);
     for (const slice& part : batch.slices) {
       const auto s = find_request(state, part.request);
       ATOLL_ASSERT(s != state.sequences.end() && !s->lane && !s->is_cancelled);
@@ -215,6 +247,7 @@ void begin_step(planner_state& state, const step_limits& limits, const step_plan
 std::vector<request_id> end_step(planner_state& state, std::uint32_t lane) {
   ATOLL_ASSERT(lane < state.lane_busy.size() && state.lane_busy[lane]);
   state.lane_busy[lane] = false;
+  state.lane_continues[lane] = false;
   std::vector<request_id> gone;
   for (sequence_state& s : state.sequences) {
     if (s.lane != lane) continue;

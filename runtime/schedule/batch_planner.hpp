@@ -4,8 +4,9 @@
 // A shard has `lanes` micro-batches in flight, so that it computes one while the experts work on
 // another. A sequence is in at most one. Sequences are served first come, first served:
 //   - tokens that continue a generation before prompt chunks, both in order of arrival;
-//   - a lane takes at most its even part of the running sequences and step_tokens_max tokens, a
-//     sequence at most prefill_chunk of its prompt;
+//   - a lane takes at most its even part of the running sequences (but lane_sequences_min if that
+//   is
+//     more) and step_tokens_max tokens, a sequence at most prefill_chunk of its prompt;
 //   - the running sequences are always the oldest ones. The next starts when fewer than
 //     sequences_max run and pages for its known tokens and one more are free beyond what running
 //     sequences still need for theirs;
@@ -36,6 +37,9 @@ struct step_limits {
   std::int64_t page_tokens = 64;
   std::int64_t pages_total = 0;
   std::uint32_t lanes = 2;  // micro-batches in flight
+  // A lane takes this many sequences before the next lane gets some. 1 where experts have devices
+  // of their own; more where one device does everything and each lane reads all weights again.
+  std::int64_t lane_sequences_min = 1;
 };
 
 result<void> validate(const step_limits& limits);
@@ -56,6 +60,7 @@ struct planner_state {
   std::vector<sequence_state> sequences;
   std::int64_t pages_free = 0;
   std::vector<bool> lane_busy;
+  std::vector<bool> lane_continues;  // busy with a sequence that goes on by one token
 };
 
 planner_state make_state(const step_limits& limits);

@@ -54,6 +54,7 @@ scenario base(std::uint64_t seed) {
   s.options.context_max = 128;
   s.options.prefill_chunk = 5 + static_cast<std::int64_t>(seed * 13 % 40);
   s.options.group_rows_max = 8;
+  s.options.lane_sequences_min = seed % 3 == 0 ? 32 : 1;
   for (int i = 0; i < 6; ++i) s.requests.push_back(request(i));
   return s;
 }

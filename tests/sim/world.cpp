@@ -203,7 +203,8 @@ private:
     while (!is_met()) {
       // Actors and the outside world move on in an order that the seed draws.
       const bool moved = random_.below(4) == 0 ? (event() || turn()) : (turn() || event());
-      if (!moved && !wait()) return error{errc::internal, "the cluster stands still, waiting for " + what};
+      if (!moved && !wait())
+        return error{errc::internal, "the cluster stands still, waiting for " + what};
       if (outcome_.turns > turns_max)
         return error{errc::internal, "too many turns, waiting for " + what};
     }

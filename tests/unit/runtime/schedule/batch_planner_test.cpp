@@ -94,6 +94,36 @@ TEST(batch_planner, lanes_share_the_sequences) {
   EXPECT_EQ(plan.batches[1].slices, (std::vector{part(2, 0, 3, true), part(4, 0, 3, true)}));
 }
 
+TEST(batch_planner, few_sequences_go_on_together) {
+  step_limits limits = small_limits(100);
+  limits.lane_sequences_min = 3;
+  shard s{limits};
+  s.add(1, 2, 20);
+  const auto first = s.begin();
+  s.add(2, 1, 20);
+  s.add(3, 1, 20);
+  const auto second = s.begin();
+  ASSERT_EQ(second.batches.size(), 1U);
+  EXPECT_EQ(second.batches[0].lane, 1U);
+  end_step(s.state, second.batches[0].lane);
+  EXPECT_TRUE(extend(s.state, id(2)));
+  EXPECT_TRUE(extend(s.state, id(3)));
+  // Alone in flight is a prompt, so these need not wait for it, and they share a lane.
+  const auto third = s.begin();
+  ASSERT_EQ(third.batches.size(), 1U);
+  EXPECT_EQ(third.batches[0].slices, (std::vector{part(2, 1, 1, true), part(3, 1, 1, true)}));
+  // The prompt has ended: its sequence waits for those in flight and goes on with them.
+  end_step(s.state, first.batches[0].lane);
+  EXPECT_TRUE(extend(s.state, id(1)));
+  EXPECT_TRUE(s.begin().batches.empty());
+  end_step(s.state, third.batches[0].lane);
+  EXPECT_TRUE(extend(s.state, id(2)));
+  EXPECT_TRUE(extend(s.state, id(3)));
+  const auto together = s.begin();
+  ASSERT_EQ(together.batches.size(), 1U);
+  EXPECT_EQ(together.batches[0].slices.size(), 3U);
+}
+
 TEST(batch_planner, an_idle_lane_takes_only_its_part) {
   shard s{small_limits(100)};
   s.add(1, 3, 20);

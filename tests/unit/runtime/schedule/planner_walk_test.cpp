@@ -193,6 +193,7 @@ TEST(planner_walk, every_request_ends) {
     limits.page_tokens = 1 + static_cast<std::int64_t>(random.below(5));
     limits.pages_total = 1 + static_cast<std::int64_t>(random.below(16));
     limits.lanes = 1 + static_cast<std::uint32_t>(random.below(3));
+    limits.lane_sequences_min = 1 + static_cast<std::int64_t>(random.below(4));
     walk w{random.next(), limits};
     w.run(1500);
     if (HasFatalFailure()) return;
