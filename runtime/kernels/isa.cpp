@@ -1,9 +1,9 @@
 #include "runtime/kernels/isa.hpp"
 
+#include "runtime/kernels/cpu/amx_check.hpp"
+
 #include <array>
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace atl::kernels {
 namespace {
@@ -66,7 +66,7 @@ std::string why_not(isa set) {
     return features().avx512 ? "" : "the processor lacks AVX-512 F, BW, DQ, VL or VBMI";
   case isa::amx: break;
   }
-  return "the processor lacks AMX tiles with bfloat16";
+  return features().amx ? amx_refusal() : "the processor lacks AMX tiles with bfloat16";
 }
 
 }  // namespace

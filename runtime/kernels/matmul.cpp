@@ -12,6 +12,7 @@ namespace {
 
 const kernel_table* find_table(isa set, numerics order) {
   if (set == isa::avx2) return order == numerics::invariant ? &avx2_invariant : &avx2_fast;
+  if (set == isa::amx) return order == numerics::invariant ? &amx_invariant() : &amx_fast();
   if (order == numerics::invariant) return &avx512_invariant;
   return has_avx512_bf16() ? &avx512_bf16_fast() : &avx512_fast;
 }

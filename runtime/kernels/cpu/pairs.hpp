@@ -39,14 +39,6 @@ std::size_t pair_scratch_bytes(std::int64_t tokens, std::int64_t k) {
   return static_cast<std::size_t>(pair_panel_words + tokens * pair_rows) * 4;
 }
 
-/// Round to nearest, ties to even; a NaN stays one.
-ATOLL_INLINE std::uint32_t rounded(float v) {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &v, sizeof bits);
-  const std::uint32_t up = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  return v != v ? (bits >> 16) | 0x40U : up;
-}
-
 template <stored S>
 void pack_pairs(const pack_range& r) {
   if (r.tokens <= float_tokens) return float_kernels<S>().pack(r);
@@ -63,8 +55,8 @@ void pack_pairs(const pack_range& r) {
         std::uint32_t* out = packed + (step / block_steps * r.tokens + t) * block_pairs +
                              step % block_steps * step_pairs;
         for (int pair = 0; pair < step_pairs; ++pair)
-          out[pair] = rounded(x[column_of<S>(h, 2 * pair)]) |
-                      rounded(x[column_of<S>(h, 2 * pair + 1)]) << 16;
+          out[pair] = round_bf16(x[column_of<S>(h, 2 * pair)]) |
+                      round_bf16(x[column_of<S>(h, 2 * pair + 1)]) << 16;
       }
     }
 }

@@ -54,6 +54,14 @@ ATOLL_INLINE float high_half(float v) {
   return v;
 }
 
+/// The bits of the nearest bfloat16: round to nearest, ties to even; a NaN stays one.
+ATOLL_INLINE std::uint32_t round_bf16(float v) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &v, sizeof bits);
+  const std::uint32_t up = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  return v != v ? (bits >> 16) | 0x40U : up;
+}
+
 /// One step's 32 values, position order, into [pair][part][2].
 template <int Parts>
 ATOLL_INLINE void pack_step(const float (&x)[32], float* out) {

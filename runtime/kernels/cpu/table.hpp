@@ -74,5 +74,8 @@ extern const kernel_table avx512_invariant;
 extern const kernel_table avx512_fast;
 /// With vdpbf16ps.
 const kernel_table& avx512_bf16_fast();
+/// Only where the process may use tiles.
+const kernel_table& amx_invariant();
+const kernel_table& amx_fast();
 
 }  // namespace atl::kernels

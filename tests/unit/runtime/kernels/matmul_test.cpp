@@ -151,6 +151,32 @@ TEST_P(matmul_isa, a_nan_weight_or_activation_gives_nan_in_its_row_only) {
   }
 }
 
+TEST_P(matmul_isa, denormal_inputs_and_results_are_zero) {
+  const matmul mm = *matmul::make(GetParam(), numerics::invariant);
+  const shape s{1, 2, 1, 0, 0};
+  const struct {
+    float weight;
+    float activation;
+    float want;
+  } cases[] = {{0x1p-130F, 0x1p100F, 0},          // a denormal weight
+               {0x1p100F, 0x1p-130F, 0},          // a denormal activation
+               {0x1p-70F, 0x1p-60F, 0},           // a denormal product
+               {0x1p-70F, 0x1p-56F, 0x1p-126F}};  // the smallest that is not
+  for (const auto& c : cases) {
+    auto weights = make_weights(dtype::bf16, s, value_range::normal, 5);
+    const std::uint16_t bits[2] = {tensor::f32_to_bf16(c.weight), 0};
+    std::memcpy(weights.data(), bits, sizeof bits);
+    EXPECT_EQ(run(mm, weights.view(), {c.activation, 0}, 1, 1)[0], c.want) << c.weight;
+  }
+  // A denormal sum of two steps that are not.
+  auto weights = make_weights(dtype::bf16, {1, 33, 1, 0, 0}, value_range::normal, 5);
+  std::vector<std::uint16_t> bits(33);
+  bits.front() = tensor::f32_to_bf16(0x1.8p-70F);
+  bits.back() = tensor::f32_to_bf16(-0x1p-70F);
+  std::memcpy(weights.data(), bits.data(), bits.size() * sizeof bits[0]);
+  EXPECT_EQ(run(mm, weights.view(), std::vector<float>(33, 0x1p-56F), 1, 1)[0], 0.0F);
+}
+
 TEST_P(matmul_isa, the_callers_floating_point_mode_is_restored) {
   const matmul mm = *matmul::make(GetParam(), numerics::invariant);
   const unsigned before = _mm_getcsr();
