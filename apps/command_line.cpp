@@ -1,0 +1,315 @@
+#include "apps/command_line.hpp"
+
+#include "apps/commands.hpp"
+#include "apps/output.hpp"
+#include "apps/values.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace atl::apps {
+namespace {
+
+/// What the parser fills and a command is made of. Lives as long as the command.
+struct arguments {
+  std::string model, model_path;
+  std::string isa, numerics = "invariant", device = "cpu";
+  std::string memory, kv_memory;
+  std::string text;  // of -p, -q, TEXT or IDS
+  CLI::Option* text_option = nullptr;
+  CLI::Option* seed_option = nullptr;
+  bool no_bos = false, no_added_tokens = false, as_json = false;
+  engine_options engine;
+  sampling how;
+  complete_options complete;
+  chat_command_options chat;
+  logits_options logits;
+  tokenizer_options tokens;
+  result<command> chosen = error{errc::invalid_argument, "no command; see atoll --help"};
+};
+
+error bad(const std::string& what) { return {errc::invalid_argument, what}; }
+
+/// MODEL or --model-path. With the latter, what stands first is the next argument.
+result<std::string> model_of(arguments& a, bool takes_text = false) {
+  if (a.model_path.empty()) {
+    if (a.model.empty())
+      return bad("no MODEL; give a directory, org/name of the local cache, or --model-path PATH");
+    return a.model;
+  }
+  if (a.model.empty()) return a.model_path;
+  if (!takes_text || a.text_option->count() > 0)
+    return bad("MODEL " + a.model + " and --model-path " + a.model_path + " exclude each other");
+  a.text = a.model;
+  return a.model_path;
+}
+
+result<engine_options> engine_of(arguments& a) {
+  engine_options e = a.engine;
+  ATOLL_ASSIGN(e.model, model_of(a));
+  if (a.device != "cpu")
+    return error{errc::unsupported,
+                 "--device " + a.device + ": this build computes on the CPU only; use cpu"};
+  if (!a.isa.empty()) {
+    e.cluster.isa = kernels::isa_from_string(a.isa);
+    if (!e.cluster.isa) return bad("--isa " + a.isa + ": choose avx2, avx512 or amx");
+  }
+  if (a.numerics != "invariant" && a.numerics != "fast")
+    return bad("--numerics " + a.numerics + ": choose invariant or fast");
+  if (a.numerics == "fast") e.cluster.numerics = kernels::numerics::fast;
+  if (!a.memory.empty()) {
+    ATOLL_ASSIGN(e.memory_bytes, parse_size("--memory", a.memory));
+  }
+  if (!a.kv_memory.empty()) {
+    ATOLL_ASSIGN(e.cluster.kv_bytes, parse_size("--kv-memory", a.kv_memory));
+  }
+  return e;
+}
+
+result<sampling> sampling_of(const arguments& a) {
+  ATOLL_TRY(model::validate(a.how.params));
+  if (a.how.tokens_max < 0 || a.how.tokens_max > (std::int64_t{1} << 40))
+    return bad("-n " + std::to_string(a.how.tokens_max) + ": must be 0 or more");
+  for (const std::string& stop : a.how.stop)
+    if (stop.empty()) return bad("--stop: the string is empty; give the text to stop at");
+  return a.how;
+}
+
+std::optional<std::string> text_of(const arguments& a) {
+  if (a.text_option->count() > 0 || !a.text.empty()) return a.text;
+  return std::nullopt;
+}
+
+void add_model(CLI::App& app, arguments& a, const std::string& what) {
+  app.add_option("MODEL", a.model, what);
+  app.add_option("--model-path", a.model_path, "stands for MODEL");
+}
+
+constexpr const char* model_help =
+    "a directory with config.json and safetensors, or org/name found in the local Hugging Face "
+    "cache (nothing is downloaded)";
+
+void add_engine(CLI::App& app, arguments& a) {
+  auto& c = a.engine.cluster;
+  const std::string group = "Engine";
+  app.add_option("--threads", c.threads, "workers (0: the cores there are)")->group(group);
+  app.add_option("--isa", a.isa, "avx2, avx512 or amx (default: the best there is)")->group(group);
+  app.add_option("--numerics", a.numerics, "invariant: the same bits in any shape; or fast")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--attention-shards", c.attention_shards)->group(group)->capture_default_str();
+  app.add_option("--expert-groups", c.expert_groups)->group(group)->capture_default_str();
+  app.add_option("--replicas", c.replicas, "copies of each expert")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--batch-size", c.sequences_max, "sequences in flight per shard")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--max-seq-len",
+                 c.context_max,
+                 "tokens of a sequence (0: what model and memory "
+                 "allow)")
+      ->group(group);
+  app.add_option("--prefill-chunk", c.prefill_chunk, "most prompt tokens in a step")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--micro-batches", c.micro_batches, "in flight per shard")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--memory", a.memory, "refuse to need more, such as 64G")->group(group);
+  app.add_option("--kv-memory", a.kv_memory, "for the key-value cache, such as 2G")->group(group);
+  app.add_option("--device", a.device, "cpu")->group(group)->capture_default_str();
+  app.add_flag("--quiet", a.engine.quiet, "no progress and no summary")->group(group);
+}
+
+void add_sampling(CLI::App& app, arguments& a) {
+  auto& p = a.how.params;
+  const std::string group = "Sampling";
+  app.add_option("-n,--max-tokens", a.how.tokens_max, "most tokens to generate")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--temperature", p.temperature, "0: always the likeliest token")
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--top-p", p.top_p, "keep the likeliest tokens up to this share")->group(group);
+  app.add_option("--top-k", p.top_k, "keep that many tokens (0: all)")->group(group);
+  app.add_option("--min-p", p.min_p, "keep tokens with this share of the best one")->group(group);
+  app.add_option("--repetition-penalty", p.repetition_penalty)->group(group);
+  app.add_option("--presence-penalty", p.presence_penalty)->group(group);
+  app.add_option("--frequency-penalty", p.frequency_penalty)->group(group);
+  a.seed_option =
+      app.add_option("--seed", p.seed, "the same seed gives the same text")->group(group);
+  app.add_option("--stop", a.how.stop, "end before this text; may be repeated")
+      ->group(group)
+      ->allow_extra_args(false);
+  app.add_flag("--ignore-eos", a.how.ignore_eos, "go on after an end-of-sequence token")
+      ->group(group);
+}
+
+void add_complete(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("complete", "continue texts");
+  app.footer(R"(Without --temperature the likeliest token is taken at each step. -n ends where the
+context ends. Texts get the beginning-of-sequence token where the tokenizer says so.
+
+FILE.jsonl has one object a line: {"id": ..., "text": "..."} or {"id": ..., "tokens": [...]}, and
+where it differs from the options: max_tokens (or n), temperature, top_p, top_k, min_p, seed, stop,
+ignore_eos, repetition_penalty, presence_penalty, frequency_penalty.
+
+Examples:
+  atoll complete models/tiny -p "In the beginning God created" -n 24
+  atoll complete models/tiny -p "ROMEO:" --temperature 0.8 --top-p 0.95 --seed 7 --stop "JULIET:"
+  atoll complete models/tiny --prompts prompts.jsonl --batch-size 16 --json -o answers.jsonl)");
+  add_model(app, a, model_help);
+  a.text_option = app.add_option("-p,--prompt", a.text, "the text to continue");
+  app.add_option("--prompts", a.complete.prompts, "FILE.jsonl; - is standard input");
+  app.add_flag("--json", a.complete.as_json, "one JSON object a line for each prompt");
+  app.add_option("-o,--out", a.complete.out, "write there instead; the file appears whole");
+  app.add_flag("--no-bos", a.no_bos, "no beginning-of-sequence token before texts");
+  app.add_flag("-q", a.engine.quiet, "as --quiet");
+  add_sampling(app, a);
+  add_engine(app, a);
+  app.callback([&a, text = a.text_option, seed = a.seed_option] {
+    a.text_option = text;
+    a.chosen = [&]() -> result<command> {
+      complete_options o = a.complete;
+      ATOLL_ASSIGN(o.engine, engine_of(a));
+      ATOLL_ASSIGN(o.how, sampling_of(a));
+      o.text = text_of(a);
+      o.is_seeded = seed->count() > 0;
+      o.with_bos = !a.no_bos;
+      return command{[o] { return run_complete(o); }};
+    }();
+  });
+}
+
+void add_chat(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("chat", "talk with a model");
+  app.footer(R"(The conversation is encoded as the checkpoint's own template would. Ctrl-C stops an
+answer; at the prompt, twice, it leaves, as Ctrl-D does. /help lists the commands.
+
+Examples:
+  atoll chat models/tiny
+  atoll chat models/tiny -q "Recite Genesis 1."
+  atoll chat MODEL --system "Answer in one sentence." --temperature 0.6 --top-p 0.95)");
+  add_model(app, a, model_help);
+  CLI::Option* text = app.add_option("-q,--quick", a.text, "answer this and end");
+  app.add_option("--system", a.chat.system, "a system message before all others");
+  app.add_flag("--thinking", a.chat.thinking, "let the model think first, where it can");
+  app.add_option("--chat-format", a.chat.format, "v2, v3, r1 or v3.1 (default: by the template)");
+  add_sampling(app, a);
+  add_engine(app, a);
+  app.callback([&a, text, seed = a.seed_option] {
+    a.text_option = text;
+    a.chosen = [&]() -> result<command> {
+      chat_command_options o = a.chat;
+      ATOLL_ASSIGN(o.engine, engine_of(a));
+      ATOLL_ASSIGN(o.how, sampling_of(a));
+      o.question = text_of(a);
+      o.is_seeded = seed->count() > 0;
+      return command{[o] { return run_chat(o); }};
+    }();
+  });
+}
+
+void add_tokenizer(CLI::App& root, arguments& a, bool is_tokenize) {
+  CLI::App& app = *root.add_subcommand(is_tokenize ? "tokenize" : "detokenize",
+                                       is_tokenize ? "text to tokens" : "tokens to text");
+  app.footer(is_tokenize ? R"(Examples:
+  atoll tokenize models/tiny "In the beginning"
+  atoll tokenize models/tiny --file texts.jsonl        {"text":...} in, {"tokens":[...]} out)"
+                         : R"(Examples:
+  atoll detokenize models/tiny "263 1294 276"
+  atoll detokenize models/tiny --file tokens.jsonl     {"tokens":[...]} in, {"text":...} out)");
+  add_model(app, a, "a model, or a tokenizer.json");
+  CLI::Option* text = app.add_option(is_tokenize ? "TEXT" : "IDS", a.text, "what to turn");
+  app.add_option("--file", a.tokens.file, "FILE.jsonl instead; - is standard input");
+  app.add_option("-o,--out", a.tokens.out, "write there instead; the file appears whole");
+  if (is_tokenize) {
+    app.add_flag("--no-added-tokens", a.no_added_tokens, "special tokens in TEXT are mere text");
+    app.add_flag("--bos", a.tokens.with_bos, "begin with the beginning-of-sequence token");
+  } else {
+    app.add_flag("--skip-special", a.tokens.skip_special, "leave special tokens out");
+  }
+  app.callback([&a, text, is_tokenize] {
+    a.text_option = text;
+    a.chosen = [&]() -> result<command> {
+      tokenizer_options o = a.tokens;
+      ATOLL_ASSIGN(o.model, model_of(a, true));
+      o.text = text_of(a);
+      o.with_added_tokens = !a.no_added_tokens;
+      return command{
+          [o, is_tokenize] { return is_tokenize ? run_tokenize(o) : run_detokenize(o); }};
+    }();
+  });
+}
+
+void add_version(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("version", "what this binary was built from");
+  app.add_flag("--json", a.as_json, "as JSON");
+  app.callback([&a] { a.chosen = command{[json = a.as_json] { return run_version(json); }}; });
+}
+
+/// "did you mean": the command or option nearest to one that is not known.
+std::string hint(const CLI::App& root, int argc, const char* const* argv) {
+  const CLI::App* app = &root;
+  for (int i = 1; i < argc; ++i) {
+    const std::string given{
+        argv[i], std::string_view{argv[i]}.substr(0, std::string_view{argv[i]}.find('=')).size()};
+    const bool is_option = given.starts_with("--");
+    std::vector<std::string> names;
+    if (is_option) {
+      for (const CLI::Option* option : app->get_options())
+        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    } else if (i == 1) {
+      for (const CLI::App* sub : app->get_subcommands({})) names.push_back(sub->get_name());
+    } else {
+      continue;
+    }
+    if (std::find(names.begin(), names.end(), given) != names.end()) {
+      if (!is_option) app = root.get_subcommand(given);
+      continue;
+    }
+    const std::vector<std::string_view> known{names.begin(), names.end()};
+    const std::string_view near = nearest_name(given, known);
+    return "there is no " + given +
+           (near.empty() ? "" : "; did you mean " + std::string{near} + "?");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::variant<command, int> parse_command_line(int argc, const char* const* argv) {
+  const auto a = std::make_shared<arguments>();
+  CLI::App app{"Atoll answers with DeepSeek-class mixture-of-experts models.", "atoll"};
+  app.footer("atoll COMMAND --help tells more and gives examples.\n"
+             "Exit codes: 0 done, 1 failed, 2 usage or invalid model or input, 130 interrupted.");
+  app.require_subcommand(1);
+  add_complete(app, *a);
+  add_chat(app, *a);
+  add_tokenizer(app, *a, true);
+  add_tokenizer(app, *a, false);
+  add_version(app, *a);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    const std::string near = hint(app, argc, argv);
+    note("atoll: " + (near.empty() ? std::string{e.what()} : near) + "\nTry: atoll --help\n");
+    return 2;
+  }
+  if (a->chosen.has_error()) {
+    note("atoll: " + a->chosen.error().message() + "\n");
+    return exit_code(a->chosen.error());
+  }
+  return *a->chosen;
+}
+
+}  // namespace atl::apps

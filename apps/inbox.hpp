@@ -1,0 +1,64 @@
+// Where the main thread waits: for what workers hand in, for a person's interrupt (Ctrl-C or a
+// request to end), and for a line of input. Signals are held in all threads and read here like any
+// other input, so that nothing runs inside a signal handler.
+#pragma once
+
+#include "actors/generation.hpp"
+#include "runtime/base/clock.hpp"
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace atl::apps {
+
+/// Holds SIGINT and SIGTERM in this thread and those it starts; before any thread starts.
+void hold_interrupts();
+
+/// The interrupts since the last call; 0 when there is none, else the signal's number.
+int take_interrupt();
+
+struct stamped_event {
+  std::size_t request = 0;  // as the submitter numbered it
+  time_point_ns when;
+  actors::generation_event event;
+};
+
+/// push() from any thread, the rest from one.
+class event_inbox {
+public:
+  event_inbox();
+  ~event_inbox();
+  event_inbox(const event_inbox&) = delete;
+  event_inbox& operator=(const event_inbox&) = delete;
+
+  void push(std::size_t request, actors::generation_event&& event);
+
+  struct delivery {
+    std::vector<stamped_event> events;
+    int interrupt = 0;  // signal number
+  };
+  /// Blocks until there is an event or an interrupt.
+  delivery wait();
+
+private:
+  steady_clock time_;
+  std::mutex mutex_;
+  std::vector<stamped_event> events_;
+  int wake_;  // an eventfd
+};
+
+/// Lines of standard input, with interrupts taken while waiting. One thread.
+class line_reader {
+public:
+  enum class outcome { line, end, interrupt };
+  outcome read(std::string& line);
+
+private:
+  std::string held_;
+  bool at_end_ = false;
+};
+
+}  // namespace atl::apps

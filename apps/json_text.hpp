@@ -1,0 +1,30 @@
+// JSON as it is written: strings quoted, numbers so that reading them gives the same value back.
+// Pure functions; any thread.
+#pragma once
+
+#include "runtime/base/ids.hpp"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace atl::apps {
+
+/// With quotation marks and escapes. The text must be UTF-8.
+std::string quoted(std::string_view text);
+
+/// The shortest text that reads back as the same float; JSON has no infinity and no NaN: null.
+void append(std::string& to, float value);
+void append(std::string& to, std::int64_t value);
+
+/// "[1,2,3]".
+void append_list(std::string& to, std::span<const float> values);
+void append_list(std::string& to, std::span<const token_id> values);
+void append_list(std::string& to, std::span<const std::uint32_t> values);
+
+/// "[[...],...]": `values` in rows of `width`.
+void append_rows(std::string& to, std::span<const float> values, std::int64_t width);
+void append_rows(std::string& to, std::span<const std::uint32_t> values, std::int64_t width);
+
+}  // namespace atl::apps
