@@ -168,13 +168,17 @@ TEST_P(matmul_isa, denormal_inputs_and_results_are_zero) {
     std::memcpy(weights.data(), bits, sizeof bits);
     EXPECT_EQ(run(mm, weights.view(), {c.activation, 0}, 1, 1)[0], c.want) << c.weight;
   }
-  // A denormal sum of two steps that are not.
+  // A denormal result of the very last addition: both activations have three parts, and the sums of
+  // the first two parts cancel.
   auto weights = make_weights(dtype::bf16, {1, 33, 1, 0, 0}, value_range::normal, 5);
   std::vector<std::uint16_t> bits(33);
-  bits.front() = tensor::f32_to_bf16(0x1.8p-70F);
-  bits.back() = tensor::f32_to_bf16(-0x1p-70F);
+  bits.front() = tensor::f32_to_bf16(0x1p-110F);
+  bits.back() = tensor::f32_to_bf16(-0x1p-110F);
   std::memcpy(weights.data(), bits.data(), bits.size() * sizeof bits[0]);
-  EXPECT_EQ(run(mm, weights.view(), std::vector<float>(33, 0x1p-56F), 1, 1)[0], 0.0F);
+  std::vector<float> x(33);
+  x.front() = 1 + 0x1p-8F + 0x1.8p-16F;
+  x.back() = 1 + 0x1p-8F + 0x1p-16F;
+  EXPECT_EQ(run(mm, weights.view(), x, 1, 1)[0], 0.0F);
 }
 
 TEST_P(matmul_isa, the_callers_floating_point_mode_is_restored) {
