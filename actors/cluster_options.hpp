@@ -28,8 +28,8 @@ struct cluster_options {
   std::int64_t group_rows_max = 8192;  // rows in flight per shard and expert group (credits)
   std::size_t kv_bytes =
       0;  // latent storage of all shards together; 0: what sequences_max x context_max need
-  int queued_max = 1024;            // requests waiting at the gateway
-  std::optional<kernels::isa> isa;  // empty: the best this machine has
+  int queued_max = 1024;                 // requests waiting at the gateway
+  std::optional<kernels::isa> isa = {};  // empty: the best this machine has
   kernels::numerics numerics = kernels::numerics::invariant;
 };
 

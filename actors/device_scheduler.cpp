@@ -53,6 +53,8 @@ protected:
 
   void stop() override {
     stop_actors();
+    // The last actors may have told of their end and still be inside their last turn.
+    device_.wait_idle();
     clock_.cancel_dispatch_loop();
     timer_.join();
     // An actor counts as ended before its last turn has returned; that turn still uses the system.

@@ -82,6 +82,7 @@ public:
       dismiss(*all_);
       // Actors use the mailroom to their end, and handles must not outlive the system.
       system_->await_all_actors_done();
+      device_.wait_idle();  // completions hold handles until they return
       all_->mail->unbind();
       all_.reset();
     }

@@ -76,12 +76,19 @@ void cpu_device::post(task& short_work) {
   announce(1);
 }
 
-bool cpu_device::take(assignment& out) {
+void cpu_device::wait_idle() {
+  std::unique_lock lock{mutex_};
+  idle_.wait(lock, [this] { return busy_ == 0 && tasks_.empty() && jobs_.empty(); });
+}
+
+bool cpu_device::take(assignment& out, bool was_busy) {
   const std::lock_guard lock{mutex_};
+  if (was_busy) --busy_;
   if (!tasks_.empty()) {
     out.short_work = tasks_.front();
     out.is_chunk = false;
     tasks_.pop_front();
+    ++busy_;
     return true;
   }
   for (auto it = jobs_.begin(); it != jobs_.end(); ++it) {
@@ -90,8 +97,10 @@ bool cpu_device::take(assignment& out) {
     out.chunk = it->next++;
     out.is_chunk = true;
     ++it->running;
+    ++busy_;
     return true;
   }
+  if (busy_ == 0 && jobs_.empty()) idle_.notify_all();
   return false;
 }
 
@@ -121,28 +130,29 @@ void cpu_device::finish_chunk(const assignment& done) {
   spare_.splice(spare_.end(), finished);
 }
 
-bool cpu_device::idle(std::uint64_t seen_version) {
+void cpu_device::rest(std::uint64_t seen_version) {
   for (int i = 0; i < spins_before_parking; ++i) {
-    if (version_.load(std::memory_order_relaxed) != seen_version) return true;
+    if (version_.load(std::memory_order_relaxed) != seen_version) return;
     cpu_pause();
   }
   std::unique_lock lock{mutex_};
   while (version_.load(std::memory_order_relaxed) == seen_version) {
-    if (stopping_ && jobs_.empty() && tasks_.empty()) return false;
+    if (stopping_ && jobs_.empty() && tasks_.empty()) return;
     ++parked_;
     wake_.wait(lock);
     --parked_;
   }
-  return true;
 }
 
 void cpu_device::run_worker(int index) {
   worker self;
   self.index = index;
+  bool was_busy = false;
   for (;;) {
     const std::uint64_t seen = version_.load(std::memory_order_relaxed);
     assignment work;
-    if (take(work)) {
+    if (take(work, was_busy)) {
+      was_busy = true;
       if (work.is_chunk) {
         const open_job& j = *work.owner;
         j.work.phases[j.phase].body(work.chunk, self);
@@ -153,6 +163,7 @@ void cpu_device::run_worker(int index) {
       progress_.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
+    was_busy = false;
     {
       const std::lock_guard lock{mutex_};
       if (stopping_ && jobs_.empty() && tasks_.empty()) {
@@ -160,7 +171,7 @@ void cpu_device::run_worker(int index) {
         return;
       }
     }
-    idle(seen);
+    rest(seen);
   }
 }
 

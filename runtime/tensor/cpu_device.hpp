@@ -34,6 +34,8 @@ public:
   int workers() const noexcept override { return static_cast<int>(threads_.size()); }
   std::string description() const override;
 
+  void wait_idle() override;
+
   /// Chunks and tasks ended since the start. Moves as long as the device is alive and has work.
   std::uint64_t progress() const noexcept { return progress_.load(std::memory_order_relaxed); }
 
@@ -55,20 +57,23 @@ private:
   };
 
   void run_worker(int index);
-  bool take(assignment& out);
+  /// Ends the worker's last assignment, if `was_busy`, and takes the next one.
+  bool take(assignment& out, bool was_busy);
   void finish_chunk(const assignment& done);
   /// Skips empty phases; true when the job has no phase left. Caller holds mutex_.
   static bool settle(open_job& j);
   /// Announces `items` pieces of new work. Caller holds mutex_.
   void announce(std::size_t items);
-  bool idle(std::uint64_t seen_version);
+  void rest(std::uint64_t seen_version);
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<task*> tasks_;
   job_list jobs_;
   job_list spare_;  // nodes kept for reuse
+  std::condition_variable idle_;
   int parked_ = 0;
+  int busy_ = 0;  // workers with an assignment
   bool stopping_ = false;
   // Incremented under mutex_ whenever work appears; idle workers watch it without the lock.
   // Relaxed: the work itself is read under mutex_.

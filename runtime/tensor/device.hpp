@@ -57,6 +57,10 @@ public:
   /// until it has run.
   virtual void post(task& short_work) = 0;
 
+  /// Returns at a moment when nothing is queued and no worker is inside a chunk, a task or a
+  /// completion: whatever those captured is gone. Call from no worker.
+  virtual void wait_idle() = 0;
+
   virtual int workers() const noexcept = 0;
   /// For people: "cpu, 2 threads".
   virtual std::string description() const = 0;

@@ -19,6 +19,7 @@ class inline_device final : public device {
 public:
   void submit(job work) override;
   void post(task& short_work) override;
+  void wait_idle() override {}
   int workers() const noexcept override { return 1; }
   std::string description() const override { return "cpu, in the calling thread"; }
 

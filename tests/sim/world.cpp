@@ -33,6 +33,7 @@ public:
     events_->at(events_->now() + takes, [this, shared] { inner_.submit(std::move(*shared)); });
   }
   void post(tensor::task& short_work) override { inner_.post(short_work); }
+  void wait_idle() override {}
   int workers() const noexcept override { return 1; }
   std::string description() const override { return "simulated cpu"; }
 

@@ -1,10 +1,9 @@
 #include "actors/local_cluster.hpp"
+#include "attention/shard_compute.hpp"
 #include "runtime/base/disk.hpp"
+#include "tests/unit/actors/collector.hpp"
 
 #include <gtest/gtest.h>
-
-#include <condition_variable>
-#include <mutex>
 
 namespace atl::actors {
 namespace {
@@ -15,34 +14,7 @@ std::shared_ptr<const model::model_weights> tiny() {
   return weights;
 }
 
-/// Collects one request's events and waits for the last.
-class collector {
-public:
-  generation_listener listener() {
-    return [this](generation_event&& e) {
-      const std::lock_guard lock{mutex_};
-      tokens.insert(tokens.end(), e.tokens.begin(), e.tokens.end());
-      for (auto& o : e.observations) observations.push_back(std::move(o));
-      if (e.finish == finish_reason::none) return;
-      last = std::move(e);
-      ended_ = true;
-      changed_.notify_all();
-    };
-  }
-  void wait() {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [this] { return ended_; });
-  }
-
-  std::vector<token_id> tokens;
-  std::vector<observation> observations;
-  generation_event last;
-
-private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ended_ = false;
-};
+std::size_t attention_page_bytes() { return attention::shard_compute::page_bytes(tiny()->config); }
 
 generation_request ask(std::vector<token_id> prompt, std::int64_t tokens) {
   generation_request r;
@@ -81,6 +53,106 @@ TEST(local_cluster, GeneratesAndFreesEverything) {
   std::uint64_t rows = 0;
   for (const auto n : counters.expert_rows[1]) rows += n;
   EXPECT_EQ(rows, 28U * 4U);
+}
+
+TEST(local_cluster, CancellingFreesEverythingWithinAStep) {
+  cluster_options o;
+  o.threads = 2;
+  o.sequences_max = 2;
+  auto cluster = local_cluster::start(tiny(), o).value();
+  std::vector<std::unique_ptr<collector>> seen;
+  std::vector<request_id> ids;
+  for (int i = 0; i < 6; ++i) {  // two run, four wait
+    seen.push_back(std::make_unique<collector>());
+    auto request = ask(prompt_of(40, i), 500);
+    request.ignore_eos = true;
+    ids.push_back(cluster->submit(request, seen.back()->listener()).value());
+  }
+  seen[0]->wait_for_tokens(3);
+  for (const auto id : ids) cluster->cancel(id);
+  for (const auto& s : seen) {
+    s->wait();
+    EXPECT_EQ(s->last.finish, finish_reason::cancelled);
+    EXPECT_LT(s->tokens.size(), 500U);
+  }
+  const auto usage = cluster->usage();
+  EXPECT_EQ(usage.requests + usage.sequences + usage.pages_used + usage.rows_in_flight, 0U);
+  cluster->cancel(ids[0]);  // again: no effect
+}
+
+TEST(local_cluster, EndsCleanlyWithRequestsRunning) {
+  auto seen = std::make_unique<collector>();
+  {
+    auto cluster = local_cluster::start(tiny(), {}).value();
+    auto request = ask(prompt_of(100, 3), 1000);
+    request.ignore_eos = true;
+    ASSERT_TRUE(cluster->submit(request, seen->listener()).has_value());
+  }
+  seen->wait();
+  EXPECT_EQ(seen->last.finish, finish_reason::cancelled);
+}
+
+TEST(local_cluster, RefusesWhatCannotBe) {
+  cluster_options o;
+  o.context_max = 64;
+  auto cluster = local_cluster::start(tiny(), o).value();
+  collector c;
+  const auto code = [&](const generation_request& r) {
+    const auto answer = cluster->submit(r, c.listener());
+    return answer.has_error() ? answer.error().code() : errc::internal;
+  };
+  EXPECT_EQ(code(ask({}, 4)), errc::invalid_argument);
+  EXPECT_EQ(code(ask({5, -1}, 4)), errc::invalid_argument);
+  EXPECT_EQ(code(ask({6144}, 4)), errc::invalid_argument);
+  EXPECT_EQ(code(ask(prompt_of(65, 0), 1)), errc::invalid_argument);
+  auto hot = ask({5}, 4);
+  hot.sampling.temperature = -1;
+  EXPECT_EQ(code(hot), errc::invalid_argument);
+  const auto usage = cluster->usage();
+  EXPECT_EQ(usage.requests + usage.sequences, 0U);
+}
+
+TEST(local_cluster, RefusesShapesThatCannotBe) {
+  const auto code = [](const cluster_options& o) {
+    const auto answer = resolved(o, tiny()->config);
+    return answer.has_error() ? answer.error().code() : errc::internal;
+  };
+  EXPECT_EQ(code({.attention_shards = 0}), errc::invalid_argument);
+  EXPECT_EQ(code({.expert_groups = 33}), errc::invalid_argument);
+  EXPECT_EQ(code({.expert_groups = 2, .replicas = 3}), errc::invalid_argument);
+  EXPECT_EQ(code({.context_max = 2049}), errc::invalid_argument);
+  EXPECT_EQ(code({.context_max = 2048, .kv_bytes = 100'000}), errc::out_of_memory);
+}
+
+TEST(local_cluster, ASharedSmallCacheServesAllByTurns) {
+  // Pages for about one and a half of the eight sequences: they wait, give way, and replay.
+  cluster_options o;
+  o.threads = 2;
+  o.kv_bytes = 6 * attention_page_bytes();
+  o.sequences_max = 8;
+  auto small = local_cluster::start(tiny(), o).value();
+  o.kv_bytes = 0;
+  auto large = local_cluster::start(tiny(), o).value();
+  std::vector<std::unique_ptr<collector>> a, b;
+  for (int i = 0; i < 8; ++i) {
+    auto request = ask(prompt_of(100 + 7 * i, i), 60);
+    request.ignore_eos = true;
+    request.logits = logits_wanted::last;
+    a.push_back(std::make_unique<collector>());
+    b.push_back(std::make_unique<collector>());
+    ASSERT_TRUE(small->submit(request, a.back()->listener()).has_value());
+    ASSERT_TRUE(large->submit(request, b.back()->listener()).has_value());
+  }
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    a[i]->wait();
+    b[i]->wait();
+    EXPECT_EQ(a[i]->tokens, b[i]->tokens);
+    ASSERT_EQ(a[i]->observations.size(), 60U);
+    for (std::size_t k = 0; k < 60; ++k) {
+      EXPECT_EQ(a[i]->observations[k].first_position, b[i]->observations[k].first_position);
+      EXPECT_EQ(a[i]->observations[k].values, b[i]->observations[k].values);
+    }
+  }
 }
 
 }  // namespace

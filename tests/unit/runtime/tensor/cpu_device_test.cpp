@@ -115,6 +115,21 @@ TEST_P(cpu_device_test, TasksRunOnceEachFromManyThreads) {
   EXPECT_EQ(count.load(), 400);
 }
 
+TEST_P(cpu_device_test, NothingIsHeldOnceIdle) {
+  cpu_device d{GetParam()};
+  for (int round = 0; round < 200; ++round) {
+    auto held = std::make_shared<int>(0);
+    for (int i = 0; i < 3; ++i) {
+      job work;
+      work.phases.push_back({2, [held](std::uint32_t, worker&) {}});
+      work.done = [held] {};
+      d.submit(std::move(work));
+    }
+    d.wait_idle();
+    EXPECT_EQ(held.use_count(), 1);
+  }
+}
+
 TEST_P(cpu_device_test, ParkedWorkersWakeAgain) {
   cpu_device d{GetParam()};
   for (int round = 0; round < 30; ++round) {
