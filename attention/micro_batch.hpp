@@ -32,11 +32,19 @@ public:
   std::vector<slice> slices;             // cover all rows, in order of first_row
   std::vector<std::int64_t> logit_rows;  // rows whose logits are wanted, in the order of logits()
 
+  /// False: from the last layer's attention on, only logit_rows go on (if they ascend), as nothing
+  /// else is asked for; their results have the same bits.
+  bool keep_all_rows = true;
+
   std::int64_t rows() const noexcept { return static_cast<std::int64_t>(tokens.size()); }
+  /// Rows of residual(), normed() and routed() after the attend job made last: rows(), or the count
+  /// of logit_rows where only they go on.
+  std::int64_t ffn_rows() const noexcept { return ffn_rows_; }
   void clear() {
     tokens.clear();
     slices.clear();
     logit_rows.clear();
+    keep_all_rows = true;
   }
 
   // Float32, row-major. Valid from embed() on; addresses stay the same until the next embed().
@@ -77,7 +85,8 @@ private:
   std::vector<std::int64_t> positions_;          // of the rows
   std::vector<const float*> page_starts_;        // of all slices, one after the other
   std::vector<std::size_t> slice_pages_;         // where each slice begins in page_starts_
-  std::int64_t layer_ = 0;                       // of the open job
+  std::int64_t ffn_rows_ = 0;
+  std::int64_t layer_ = 0;  // of the open job
 };
 
 }  // namespace atl::attention

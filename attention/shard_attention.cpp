@@ -6,6 +6,8 @@
 #include "attention/kv/page_pool.hpp"
 #include "attention/shard_impl.hpp"
 
+#include <functional>
+
 namespace atl::attention {
 namespace {
 
@@ -68,18 +70,44 @@ void shard_compute::impl::add_attend(tensor::job& job, micro_batch& batch) {
   add<&impl::attend_piece>(job, batch, static_cast<std::uint32_t>(batch.pieces_.size()));
   add<&impl::fold_group>(job, batch, static_cast<std::uint32_t>(batch.folds_.size()));
   add<&impl::raise_values>(job, batch, by_head);
-  add<&impl::pack_values>(job, batch, tiles);
-  add<&impl::project_out>(job, batch, chunks(w.o, rows));
-  add<&impl::leave>(job, batch, tiles);
+  batch.ffn_rows_ = rows;
+  if (drops_rows(batch)) {
+    batch.ffn_rows_ = static_cast<std::int64_t>(batch.logit_rows.size());
+    add<&impl::keep_logit_rows>(job, batch, 1);
+  }
+  const std::uint32_t tiles_left = chunks_of(batch.ffn_rows_, tile_rows);
+  add<&impl::pack_values>(job, batch, tiles_left);
+  add<&impl::project_out>(job, batch, chunks(w.o, batch.ffn_rows_));
+  add<&impl::leave>(job, batch, tiles_left);
   if (!layer(batch.layer_).moe) {
     add_ffn(job, batch);
     add_dense_sum(job, batch);
   }
 }
 
+bool shard_compute::impl::drops_rows(const micro_batch& batch) const {
+  const auto& kept = batch.logit_rows;
+  return !batch.keep_all_rows && batch.layer_ == config().layers - 1 && !kept.empty() &&
+         kept.size() < batch.tokens.size() &&
+         std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>{}) == kept.end();
+}
+
+void shard_compute::impl::keep_logit_rows(micro_batch& batch, std::uint32_t, tensor::worker&) {
+  // Ascending, so that no row is overwritten before it has moved.
+  const auto move_rows = [&](float* rows, std::int64_t width) {
+    for (std::size_t i = 0; i < batch.logit_rows.size(); ++i) {
+      const float* from = rows + batch.logit_rows[i] * width;
+      float* to = rows + static_cast<std::int64_t>(i) * width;
+      if (from != to) std::copy_n(from, width, to);
+    }
+  };
+  move_rows(batch.residual_.as<float>(), config().hidden);
+  move_rows(batch.values_.as<float>(), config().heads * config().value_dim);
+}
+
 void shard_compute::impl::enter(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
   const model::layer_weights& w = layer(batch.layer_);
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(batch.rows(), chunk);
   const std::int64_t hidden = config().hidden;
   const auto eps = static_cast<float>(config().norm_eps);
   float* normed = batch.normed_.as<float>();
@@ -109,7 +137,7 @@ void shard_compute::impl::project_in(micro_batch& batch, std::uint32_t chunk, te
 
 void shard_compute::impl::norm_query(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
   const model::attention_weights& w = layer(batch.layer_).attention;
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(batch.rows(), chunk);
   const std::int64_t rank = config().q_rank;
   float* low = batch.query_low_.as<float>();
   for (std::int64_t row = range.first; row < range.end; ++row) {
@@ -133,7 +161,7 @@ void shard_compute::impl::project_query(micro_batch& batch,
 void shard_compute::impl::absorb(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
   const std::uint32_t tiles = chunks_of(batch.rows(), tile_rows);
   if (chunk < tiles) {
-    store_latents(batch, tile(batch, chunk));
+    store_latents(batch, tile(batch.rows(), chunk));
     return;
   }
   const model::model_config& c = config();
@@ -277,20 +305,20 @@ void shard_compute::impl::raise_values(micro_batch& batch,
 
 void shard_compute::impl::pack_values(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
   const tensor::weight_matrix& w = layer(batch.layer_).attention.o;
-  pack_two(batch, w, w, batch.values_.as<float>(), batch.rows(), tile(batch, chunk));
+  pack_two(batch, w, w, batch.values_.as<float>(), batch.ffn_rows_, tile(batch.ffn_rows_, chunk));
 }
 
 void shard_compute::impl::project_out(micro_batch& batch, std::uint32_t chunk, tensor::worker& on) {
   multiply_chunk(layer(batch.layer_).attention.o,
                  batch.packed_.as<std::byte>(),
-                 batch.rows(),
+                 batch.ffn_rows_,
                  chunk,
                  batch.attended_.as<float>(),
                  on);
 }
 
 void shard_compute::impl::leave(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(batch.ffn_rows_, chunk);
   const std::int64_t hidden = config().hidden;
   const auto eps = static_cast<float>(config().norm_eps);
   float* normed = batch.normed_.as<float>();
@@ -301,7 +329,7 @@ void shard_compute::impl::leave(micro_batch& batch, std::uint32_t chunk, tensor:
         residual, layer(batch.layer_).post_attention_norm, eps, normed + row * hidden, hidden);
   }
   const model::ffn_weights& w = ffn(batch);
-  if (!w.empty()) pack_two(batch, w.gate, w.up, normed, batch.rows(), range);
+  if (!w.empty()) pack_two(batch, w.gate, w.up, normed, batch.ffn_rows_, range);
 }
 
 }  // namespace atl::attention

@@ -55,6 +55,7 @@ void shard_compute::impl::prepare(micro_batch& batch) {
   const std::int64_t rows = batch.rows();
   std::int64_t covered = 0;
   batch.positions_.clear();
+  batch.ffn_rows_ = rows;
   for (const slice& part : batch.slices) {
     ATOLL_ASSERT(part.first_row == covered && part.tokens > 0 && part.first_position >= 0);
     ATOLL_ASSERT(static_cast<std::int64_t>(part.pages.size()) >=

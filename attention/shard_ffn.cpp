@@ -15,19 +15,19 @@ void shard_compute::impl::add_embed(tensor::job& job, micro_batch& batch) {
 
 void shard_compute::impl::add_finish(tensor::job& job, micro_batch& batch) {
   if (batch.layer_ == 0 || !layer(batch.layer_ - 1).moe) return;
-  add<&impl::finish>(job, batch, chunks_of(batch.rows(), tile_rows));
+  add<&impl::finish>(job, batch, chunks_of(finish_rows(batch), tile_rows));
 }
 
 void shard_compute::impl::add_ffn(tensor::job& job, micro_batch& batch) {
   const model::ffn_weights& w = ffn(batch);
   if (w.empty()) return;
-  add<&impl::gate_up>(job, batch, chunks(w.gate, batch.rows()));
-  add<&impl::pack_inner>(job, batch, chunks_of(batch.rows(), tile_rows));
-  add<&impl::down>(job, batch, chunks(w.down, batch.rows()));
+  add<&impl::gate_up>(job, batch, chunks(w.gate, batch.ffn_rows_));
+  add<&impl::pack_inner>(job, batch, chunks_of(batch.ffn_rows_, tile_rows));
+  add<&impl::down>(job, batch, chunks(w.down, batch.ffn_rows_));
 }
 
 void shard_compute::impl::add_dense_sum(tensor::job& job, micro_batch& batch) {
-  add<&impl::dense_sum>(job, batch, chunks_of(batch.rows(), tile_rows));
+  add<&impl::dense_sum>(job, batch, chunks_of(batch.ffn_rows_, tile_rows));
 }
 
 void shard_compute::impl::add_head(tensor::job& job, micro_batch& batch) {
@@ -71,7 +71,7 @@ void shard_compute::impl::multiply_chunk(const tensor::weight_matrix& w,
 }
 
 void shard_compute::impl::embed(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(batch.rows(), chunk);
   for (std::int64_t row = range.first; row < range.end; ++row) {
     float* angles = batch.angles_.as<float>() + row * config().rope_dim;
     rope_.angles(batch.positions_[static_cast<std::size_t>(row)], angles, angles + rope_.pairs());
@@ -82,7 +82,7 @@ void shard_compute::impl::embed(micro_batch& batch, std::uint32_t chunk, tensor:
 }
 
 void shard_compute::impl::finish(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(finish_rows(batch), chunk);
   const std::int64_t hidden = config().hidden;
   const std::int64_t at = range.first * hidden;
   const std::int64_t count = (range.end - range.first) * hidden;
@@ -93,7 +93,7 @@ void shard_compute::impl::finish(micro_batch& batch, std::uint32_t chunk, tensor
 }
 
 void shard_compute::impl::dense_sum(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
-  const row_range range = tile(batch, chunk);
+  const row_range range = tile(batch.ffn_rows_, chunk);
   const std::int64_t at = range.first * config().hidden;
   rows_.add(batch.residual_.as<float>() + at,
             batch.ffn_out_.as<float>() + at,
@@ -102,7 +102,7 @@ void shard_compute::impl::dense_sum(micro_batch& batch, std::uint32_t chunk, ten
 
 void shard_compute::impl::gate_up(micro_batch& batch, std::uint32_t chunk, tensor::worker& on) {
   const model::ffn_weights& w = ffn(batch);
-  const std::int64_t rows = batch.rows();
+  const std::int64_t rows = batch.ffn_rows_;
   const std::int64_t by = matmul_.chunk_rows(w.gate, rows);
   const std::int64_t first = chunk * by;
   const std::int64_t count = std::min(by, w.gate.rows - first);
@@ -121,13 +121,13 @@ void shard_compute::impl::gate_up(micro_batch& batch, std::uint32_t chunk, tenso
 
 void shard_compute::impl::pack_inner(micro_batch& batch, std::uint32_t chunk, tensor::worker&) {
   const tensor::weight_matrix& w = ffn(batch).down;
-  pack_two(batch, w, w, batch.gate_.as<float>(), batch.rows(), tile(batch, chunk));
+  pack_two(batch, w, w, batch.gate_.as<float>(), batch.ffn_rows_, tile(batch.ffn_rows_, chunk));
 }
 
 void shard_compute::impl::down(micro_batch& batch, std::uint32_t chunk, tensor::worker& on) {
   multiply_chunk(ffn(batch).down,
                  batch.packed_.as<std::byte>(),
-                 batch.rows(),
+                 batch.ffn_rows_,
                  chunk,
                  batch.ffn_out_.as<float>(),
                  on);
@@ -140,7 +140,10 @@ void shard_compute::impl::norm_head(micro_batch& batch, std::uint32_t chunk, ten
   const std::int64_t hidden = config().hidden;
   float* normed = batch.attended_.as<float>();
   for (std::int64_t i = range.first; i < range.end; ++i) {
-    rows_.rms_norm(batch.residual() + batch.logit_rows[static_cast<std::size_t>(i)] * hidden,
+    // Where only these rows went on, they lie in this order already.
+    const std::int64_t row =
+        batch.ffn_rows_ < batch.rows() ? i : batch.logit_rows[static_cast<std::size_t>(i)];
+    rows_.rms_norm(batch.residual() + row * hidden,
                    weights_->final_norm,
                    static_cast<float>(config().norm_eps),
                    normed + i * hidden,

@@ -62,9 +62,9 @@ private:
   struct row_range {
     std::int64_t first, end;
   };
-  static row_range tile(const micro_batch& batch, std::uint32_t i) noexcept {
+  static row_range tile(std::int64_t rows, std::uint32_t i) noexcept {
     const std::int64_t first = i * tile_rows;
-    return {first, std::min(batch.rows(), first + tile_rows)};
+    return {first, std::min(rows, first + tile_rows)};
   }
 
   // Row-wise phases; chunk = tile of rows.
@@ -72,6 +72,7 @@ private:
   void finish(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
   void enter(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);  // norm1, pack
   void norm_query(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
+  void keep_logit_rows(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
   void pack_values(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
   void leave(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);  // residual, norm2, pack
   void dense_sum(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
@@ -92,6 +93,12 @@ private:
   void fold_group(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);
   void raise_values(micro_batch& batch, std::uint32_t chunk, tensor::worker& on);  // W_UV z
 
+  /// Whether the layer of the batch goes on with logit_rows alone after attention.
+  bool drops_rows(const micro_batch& batch) const;
+  /// Rows that the open finish() adds: those its attend job left.
+  std::int64_t finish_rows(const micro_batch& batch) const {
+    return batch.layer_ == config().layers ? batch.ffn_rows_ : batch.rows();
+  }
   void store_latents(micro_batch& batch, row_range rows);
   void plan_attention(micro_batch& batch) const;
   kernels::query_slice queries(const micro_batch& batch, const slice& part) const;

@@ -69,7 +69,7 @@ result<void> plain_model::fill(std::span<const input> inputs, bool only_last) {
 }
 
 void plain_model::experts_of(std::int64_t layer) {
-  const std::int64_t rows = batch_.rows();
+  const std::int64_t rows = batch_.ffn_rows();
   const std::int64_t hidden = config().hidden;
   run(parts_.router->route(batch_.normed(), rows, layer, routing_));
   run(parts_.shard->shared(batch_, layer));
@@ -102,7 +102,7 @@ void plain_model::note(trace& record, std::int64_t layer) const {
   record.experts.resize(layers);
   record.weights.resize(layers);
   record.router_logits.resize(layers);
-  const std::int64_t rows = batch_.rows();
+  const std::int64_t rows = batch_.ffn_rows();
   const auto append = [](auto& to, const auto* from, std::int64_t count) {
     to.insert(to.end(), from, from + count);
   };
@@ -125,6 +125,7 @@ void plain_model::layer_alone(std::int64_t layer) {
 result<std::vector<float>>
 plain_model::feed(std::span<const input> inputs, bool only_last, trace* record) {
   ATOLL_TRY(fill(inputs, only_last));
+  batch_.keep_all_rows = record != nullptr;
   if (record != nullptr) {
     run(parts_.shard->embed(batch_));
     for (std::int64_t layer = 0; layer < config().layers; ++layer) {

@@ -304,6 +304,26 @@ TEST_P(golden, long_contexts_decoded_together_change_no_bit) {
   for (auto& s : sequences) m->release(s);
 }
 
+TEST_P(golden, rows_without_logits_may_end_at_the_last_layer) {
+  const auto m = make();
+  ASSERT_NE(m, nullptr);
+  const auto vocabulary = static_cast<std::ptrdiff_t>(m->config().vocab_size);
+  plain_model::sequence a;
+  plain_model::sequence b;
+  const std::vector<plain_model::input> inputs{{&a, prompt(3)}, {&b, prompt(2)}};
+  const auto logits = m->feed(inputs, true);
+  ASSERT_TRUE(logits.has_value());
+  ASSERT_EQ(logits->size(), static_cast<std::size_t>(2 * vocabulary));
+  m->release(a);
+  m->release(b);
+  for (const int i : {0, 1}) {
+    const auto all = logits_of(*m, prompt(3 - i), whole);
+    EXPECT_TRUE(
+        same_bits({logits->begin() + i * vocabulary, logits->begin() + (i + 1) * vocabulary},
+                  {all.end() - vocabulary, all.end()}));
+  }
+}
+
 TEST_P(golden, instruction_sets_agree_in_every_bit) {
   const auto reference = make();
   ASSERT_NE(reference, nullptr);
