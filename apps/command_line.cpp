@@ -8,7 +8,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <array>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -249,6 +249,65 @@ void add_tokenizer(CLI::App& root, arguments& a, bool is_tokenize) {
   });
 }
 
+void add_logits(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("logits", "what the model computes at every position");
+  app.footer(
+      R"(Writes a line a prompt: {"id":...,"tokens":[...],"logits":[[...]...]}, one vector of float32
+values a position, written so that they read back as the same values. --routing adds
+"routing":[{"layer":L,"experts":[[...]...],"weights":[[...]...]}], best expert first; --hidden adds
+"hidden":[[[...]]], the residual stream after each layer.
+
+Example:
+  atoll logits models/tiny --prompts prompts.jsonl --routing -o logits.jsonl)");
+  add_model(app, a, model_help);
+  app.add_option("--prompts", a.logits.prompts, "FILE.jsonl; - is standard input");
+  app.add_option("-o,--out", a.logits.out, "write there instead; the file appears whole");
+  app.add_flag("--hidden", a.logits.with_hidden, "the residual stream after each layer");
+  app.add_flag("--routing", a.logits.with_routing, "chosen experts and their weights");
+  app.add_flag("--no-bos", a.no_bos, "no beginning-of-sequence token before texts");
+  app.add_flag("-q", a.engine.quiet, "as --quiet");
+  add_engine(app, a);
+  app.callback([&a] {
+    a.chosen = [&]() -> result<command> {
+      logits_options o = a.logits;
+      ATOLL_ASSIGN(o.engine, engine_of(a));
+      o.with_bos = !a.no_bos;
+      return command{[o] { return run_logits(o); }};
+    }();
+  });
+}
+
+void add_inspect(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("inspect", "what a checkpoint holds; loads no weights");
+  app.footer("Ends with 2 when this build cannot run the checkpoint.\n\nExample:\n"
+             "  atoll inspect models/tiny");
+  add_model(app, a, model_help);
+  app.add_flag("--json", a.as_json, "as JSON");
+  app.callback([&a] {
+    a.chosen = [&]() -> result<command> {
+      ATOLL_ASSIGN(const std::string model, model_of(a));
+      return command{[o = inspect_options{model, a.as_json}] { return run_inspect(o); }};
+    }();
+  });
+}
+
+void add_doctor(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("doctor", "what this machine and this build can do");
+  app.footer(
+      "Examples:\n  atoll doctor\n  atoll doctor models/tiny     and whether that model can run");
+  add_model(app, a, "also check this model");
+  add_engine(app, a);
+  app.callback([&a] {
+    a.chosen = [&]() -> result<command> {
+      engine_options o;
+      if (!a.model.empty() || !a.model_path.empty()) {
+        ATOLL_ASSIGN(o, engine_of(a));
+      }
+      return command{[o] { return run_doctor(o); }};
+    }();
+  });
+}
+
 void add_version(CLI::App& root, arguments& a) {
   CLI::App& app = *root.add_subcommand("version", "what this binary was built from");
   app.add_flag("--json", a.as_json, "as JSON");
@@ -295,6 +354,9 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_chat(app, *a);
   add_tokenizer(app, *a, true);
   add_tokenizer(app, *a, false);
+  add_logits(app, *a);
+  add_inspect(app, *a);
+  add_doctor(app, *a);
   add_version(app, *a);
   try {
     app.parse(argc, argv);

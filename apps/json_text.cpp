@@ -29,13 +29,11 @@ void append_values(std::string& to, std::span<const Value> values) {
 
 template <class Value>
 void append_matrix(std::string& to, std::span<const Value> values, std::int64_t width) {
-  to += '[';
   const auto step = static_cast<std::size_t>(width);
   for (std::size_t at = 0; at + step <= values.size() && step > 0; at += step) {
-    if (at > 0) to += ',';
+    if (!to.ends_with('[')) to += ',';
     append_values(to, values.subspan(at, step));
   }
-  to += ']';
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ void append_list(std::string& to, std::span<const float> values);
 void append_list(std::string& to, std::span<const token_id> values);
 void append_list(std::string& to, std::span<const std::uint32_t> values);
 
-/// "[[...],...]": `values` in rows of `width`.
+/// `values` in rows of `width`, each a list, added to a list that is still open: with a comma in
+/// front unless `to` ends with its opening bracket.
 void append_rows(std::string& to, std::span<const float> values, std::int64_t width);
 void append_rows(std::string& to, std::span<const std::uint32_t> values, std::int64_t width);
 
