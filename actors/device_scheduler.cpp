@@ -8,10 +8,8 @@
 #include <caf/resumable.hpp>
 #include <caf/scheduler/abstract_coordinator.hpp>
 
-#include <condition_variable>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 namespace atl::actors {
@@ -32,10 +30,6 @@ public:
   }
 
   void enqueue(caf::resumable* what) override {
-    {
-      const std::lock_guard lock{mutex_};
-      ++turns_;
-    }
     device_.post(*std::make_unique<turn>(*this, what).release());
   }
 
@@ -57,9 +51,6 @@ protected:
     device_.wait_idle();
     clock_.cancel_dispatch_loop();
     timer_.join();
-    // An actor counts as ended before its last turn has returned; that turn still uses the system.
-    std::unique_lock lock{mutex_};
-    no_turns_.wait(lock, [this] { return turns_ == 0; });
   }
 
 private:
@@ -85,7 +76,6 @@ private:
       case caf::resumable::awaiting_message: caf::intrusive_ptr_release(what_); break;
       case caf::resumable::shutdown_execution_unit: break;
       }
-      owner_.end_turn();
     }
 
   private:
@@ -93,16 +83,8 @@ private:
     caf::resumable* what_;
   };
 
-  void end_turn() {
-    const std::lock_guard lock{mutex_};
-    if (--turns_ == 0) no_turns_.notify_all();
-  }
-
   tensor::device& device_;
   unit unit_;
-  std::mutex mutex_;
-  std::condition_variable no_turns_;
-  std::size_t turns_ = 0;  // handed to the device and not ended
   caf::detail::thread_safe_actor_clock clock_;
   std::thread timer_;
 };
