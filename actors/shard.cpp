@@ -129,6 +129,7 @@ void shard::start_lane(const schedule::micro_batch& planned) {
     ATOLL_ASSERT(!extended.has_error());
     l.add(s, slice, config());
   }
+  l.batch.keep_all_rows = l.record_hidden || l.record_routing;
   ++steps_;
   rows_ += static_cast<std::uint64_t>(l.batch.rows());
   submit(planned.lane, parts_.compute->embed_attend(l.batch), attend_ended);
@@ -181,7 +182,7 @@ void shard::after_attention(std::uint32_t lane_index) {
   this->send(router_,
              route_rows{lane_index,
                         l.layer,
-                        l.batch.rows(),
+                        l.batch.ffn_rows(),
                         l.batch.normed(),
                         l.batch.routed(),
                         l.record_routing,
