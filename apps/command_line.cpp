@@ -1,5 +1,6 @@
 #include "apps/command_line.hpp"
 
+#include "apps/bench_model.hpp"
 #include "apps/commands.hpp"
 #include "apps/output.hpp"
 #include "apps/values.hpp"
@@ -31,6 +32,10 @@ struct arguments {
   chat_command_options chat;
   logits_options logits;
   tokenizer_options tokens;
+  struct {
+    bench_options options;
+    std::string prompts = "512", answers = "64", depths = "0", batches = "1", threads;
+  } bench;
   result<command> chosen = error{errc::invalid_argument, "no command; see atoll --help"};
 };
 
@@ -308,6 +313,54 @@ void add_doctor(CLI::App& root, arguments& a) {
   });
 }
 
+result<command> bench_of(arguments& a) {
+  bench_options o = a.bench.options;
+  ATOLL_ASSIGN(o.engine, engine_of(a));
+  constexpr std::int64_t tokens_max = 1 << 24;
+  ATOLL_ASSIGN(o.prompts, parse_counts("-p", a.bench.prompts, 0, tokens_max));
+  ATOLL_ASSIGN(o.answers, parse_counts("-n", a.bench.answers, 0, tokens_max));
+  ATOLL_ASSIGN(o.depths, parse_counts("-d", a.bench.depths, 0, tokens_max));
+  ATOLL_ASSIGN(o.batches, parse_counts("-b", a.bench.batches, 1, 65536));
+  if (!a.bench.threads.empty()) {
+    ATOLL_ASSIGN(o.threads, parse_counts("-t", a.bench.threads, 1, 1024));
+  }
+  if (std::find(o.answers.begin(), o.answers.end(), 1) != o.answers.end())
+    return bad("-n 1: a speed of generation needs two tokens or more; 0 leaves it out");
+  if (o.repeats < 1 || o.repeats > 1000)
+    return bad("-r " + std::to_string(o.repeats) + ": must be between 1 and 1000");
+  return command{[o] { return run_bench_model(o); }};
+}
+
+void add_bench(CLI::App& root, arguments& a) {
+  CLI::App& bench = *root.add_subcommand("bench", "measure how fast a model runs here");
+  bench.require_subcommand(1);
+  CLI::App& app = *bench.add_subcommand("model", "prompt and generation speed of a model");
+  app.footer(
+      R"(Every combination of the lists is a row; each speed is the median of -r runs, of all sequences
+together. Generation counts the time in which all sequences generate; at depth 0 they start from 8
+tokens. A prompt's row is the time to the first token; with a depth, less the time of the depth
+alone. MB/token is what must be read: attention, dense and shared weights, gate and head once a
+step (prompts: once a chunk), the distinct experts that the tokens of the step chose, and latents.
+bandwidth and FMA are shares of what plain loads and float32 multiply-adds reach in this run with
+as many threads; a product's FLOPs are two a weight, attention over the context not counted.
+
+Examples:
+  atoll bench model models/tiny -p 128 -n 32 -b 1,8
+  atoll bench model MODEL -p 512 -n 64 -d 0,2048 -b 1,8 -t 1,2 --json)");
+  add_model(app, a, model_help);
+  app.add_option("-p", a.bench.prompts, "tokens of a prompt; 0: none")->capture_default_str();
+  app.add_option("-n", a.bench.answers, "tokens to generate; 0: none")->capture_default_str();
+  app.add_option("-d", a.bench.depths, "tokens in the cache before")->capture_default_str();
+  app.add_option("-b", a.bench.batches, "sequences together")->capture_default_str();
+  app.add_option("-t", a.bench.threads, "threads (default: as --threads)");
+  app.add_option("-r", a.bench.options.repeats, "runs of each row")->capture_default_str();
+  app.add_flag("--plain", a.bench.options.with_plain, "also without actors, one sequence");
+  app.add_flag("--json", a.bench.options.as_json, "a JSON array of objects");
+  app.add_flag("-q", a.engine.quiet, "as --quiet");
+  add_engine(app, a);
+  app.callback([&a] { a.chosen = bench_of(a); });
+}
+
 void add_version(CLI::App& root, arguments& a) {
   CLI::App& app = *root.add_subcommand("version", "what this binary was built from");
   app.add_flag("--json", a.as_json, "as JSON");
@@ -357,6 +410,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_logits(app, *a);
   add_inspect(app, *a);
   add_doctor(app, *a);
+  add_bench(app, *a);
   add_version(app, *a);
   try {
     app.parse(argc, argv);

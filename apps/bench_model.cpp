@@ -1,0 +1,365 @@
+#include "apps/bench_model.hpp"
+
+#include "apps/generate.hpp"
+#include "apps/inbox.hpp"
+#include "apps/json_text.hpp"
+#include "apps/machine_peak.hpp"
+#include "apps/output.hpp"
+#include "apps/plain_loop.hpp"
+#include "apps/values.hpp"
+#include "apps/weight_traffic.hpp"
+#include "runtime/base/random.hpp"
+#include "runtime/model/inspect.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace atl::apps {
+namespace {
+
+constexpr std::int64_t short_prompt = 8;  // tokens before generation at depth 0
+
+struct bench_row {
+  std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 1;
+  int n_threads = 0;
+  std::vector<double> samples;  // tokens per second, all sequences together
+  double bytes_per_token = 0;
+  double flops_per_token = 0;
+  machine_peak peak;
+  std::vector<double> plain;  // samples without actors
+  double layers = 0;
+
+  static double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  }
+  double tokens_per_second() const { return median(samples); }
+  double bandwidth_share() const {
+    return tokens_per_second() * bytes_per_token / peak.read_bytes_per_second;
+  }
+  double flops_share() const {
+    return tokens_per_second() * flops_per_token / peak.fma_flops_per_second;
+  }
+  double overhead_us() const {
+    return (1 / tokens_per_second() - 1 / median(plain)) * 1e6 / layers;
+  }
+};
+
+/// Times of the tokens of every sequence of one run, in seconds.
+using token_times = std::vector<std::vector<double>>;
+
+class bench_run {
+public:
+  bench_run(const bench_options& o,
+            std::shared_ptr<const model::model_weights> weights,
+            const actors::cluster_options& cluster,
+            const machine_peak& peak)
+      : options_{o}, weights_{std::move(weights)}, cluster_options_{cluster}, peak_{peak} {}
+
+  result<void> start() {
+    ATOLL_ASSIGN(cluster_, actors::local_cluster::start(weights_, cluster_options_));
+    return {};
+  }
+
+  /// All prompts of one row at once, from submission to the last first token.
+  result<bench_row> prompt_row(std::int64_t tokens, std::int64_t depth, std::int64_t batch) {
+    bench_row row = make_row(depth, batch);
+    row.n_prompt = tokens;
+    const auto& c = weights_->config;
+    const auto matrices = model::count_parameters(c).active - 2 * c.vocab_size * c.hidden;
+    row.flops_per_token = 2 * static_cast<double>(matrices);
+    weight_traffic traffic{*weights_};
+    ATOLL_TRY(run(batch, depth + tokens, 1, &traffic));
+    row.bytes_per_token = prompt_bytes(traffic, tokens, depth, batch);
+    for (int i = 0; i < options_.repeats; ++i) {
+      double before = 0;
+      if (depth > 0) {
+        ATOLL_ASSIGN(before, first_tokens(batch, depth));
+      }
+      ATOLL_ASSIGN(const double all, first_tokens(batch, depth + tokens));
+      row.samples.push_back(static_cast<double>(batch * tokens) / std::max(all - before, 1e-9));
+    }
+    return row;
+  }
+
+  result<bench_row> answer_row(std::int64_t tokens, std::int64_t depth, std::int64_t batch) {
+    bench_row row = make_row(depth, batch);
+    row.n_gen = tokens;
+    const auto& c = weights_->config;
+    const auto matrices = model::count_parameters(c).active - c.vocab_size * c.hidden;
+    row.flops_per_token = 2 * static_cast<double>(matrices);
+    const std::int64_t prompt = std::max(depth, short_prompt);
+    weight_traffic traffic{*weights_};
+    ATOLL_TRY(run(batch, prompt, tokens, &traffic));
+    row.bytes_per_token = answer_bytes(traffic, prompt, tokens, batch);
+    for (int i = 0; i < options_.repeats; ++i) {
+      ATOLL_ASSIGN(const token_times times, run(batch, prompt, tokens, nullptr));
+      row.samples.push_back(rate_together(times));
+      if (options_.with_plain && batch == 1) {
+        ATOLL_ASSIGN(
+            const plain_result plain,
+            run_plain_loop(weights_, cluster_->options(), random_prompt(0, prompt), tokens));
+        row.plain.push_back(static_cast<double>(tokens - 1) / plain.seconds);
+      }
+    }
+    return row;
+  }
+
+private:
+  bench_row make_row(std::int64_t depth, std::int64_t batch) const {
+    bench_row row;
+    row.n_depth = depth;
+    row.n_batch = batch;
+    row.n_threads = cluster_options_.threads;
+    row.peak = peak_;
+    row.layers = static_cast<double>(weights_->config.layers);
+    return row;
+  }
+
+  std::vector<token_id> random_prompt(std::int64_t sequence, std::int64_t tokens) const {
+    random_source draws{static_cast<std::uint64_t>(sequence) + 1};
+    std::vector<token_id> prompt(static_cast<std::size_t>(tokens));
+    for (token_id& t : prompt)
+      t = static_cast<token_id>(
+          draws.below(static_cast<std::uint64_t>(weights_->config.vocab_size)));
+    return prompt;
+  }
+
+  /// Sequences with random prompts, answered greedily past any end. With `routed`, the choices of
+  /// experts are noted; such a run is not for timing.
+  result<token_times>
+  run(std::int64_t batch, std::int64_t prompt, std::int64_t tokens, weight_traffic* routed) {
+    const auto inbox = std::make_shared<event_inbox>();
+    const steady_clock time;
+    begin_ = time.now();
+    for (std::int64_t s = 0; s < batch; ++s) {
+      actors::generation_request r;
+      r.prompt = random_prompt(s, prompt);
+      r.tokens_max = tokens;
+      r.ignore_eos = true;
+      r.want_routing = routed != nullptr;
+      const auto index = static_cast<std::size_t>(s);
+      ATOLL_TRY(cluster_->submit(std::move(r), [index, inbox](actors::generation_event&& e) {
+        inbox->push(index, std::move(e));
+      }));
+    }
+    token_times times(static_cast<std::size_t>(batch));
+    std::optional<error> failure;
+    for (std::int64_t open = batch; open > 0;) {
+      event_inbox::delivery got = inbox->wait();
+      if (got.interrupt != 0) return error{errc::cancelled, "interrupted"};
+      for (const stamped_event& e : got.events) {
+        if (routed != nullptr) routed->add(e.request, e.event.observations);
+        times[e.request].insert(
+            times[e.request].end(), e.event.tokens.size(), seconds(e.when - begin_));
+        if (e.event.finish == actors::finish_reason::none) continue;
+        --open;
+        if (e.event.cause) failure = e.event.cause;
+      }
+    }
+    if (failure) return *failure;
+    return times;
+  }
+
+  result<double> first_tokens(std::int64_t batch, std::int64_t prompt) {
+    ATOLL_ASSIGN(const token_times times, run(batch, prompt, 1, nullptr));
+    double last = 0;
+    for (const auto& t : times) last = std::max(last, t.front());
+    return last;
+  }
+
+  /// Tokens per second while all sequences generate.
+  static double rate_together(const token_times& times) {
+    double begin = 0, end = 1e30;
+    for (const auto& t : times) {
+      begin = std::max(begin, t.front());
+      end = std::min(end, t.back());
+    }
+    std::int64_t count = 0;
+    for (const auto& sequence : times)
+      count += std::count_if(
+          sequence.begin(), sequence.end(), [&](double t) { return t > begin && t <= end; });
+    return static_cast<double>(count) / std::max(end - begin, 1e-9);
+  }
+
+  double kv_bytes(std::int64_t tokens) const {
+    return static_cast<double>(tokens * model::kv_bytes_per_token(weights_->config));
+  }
+
+  /// Each chunk of a prompt reads what it needs once.
+  double prompt_bytes(const weight_traffic& traffic,
+                      std::int64_t tokens,
+                      std::int64_t depth,
+                      std::int64_t batch) const {
+    const std::int64_t chunk = cluster_->options().prefill_chunk;
+    double bytes = 0;
+    for (std::int64_t s = 0; s < batch; ++s) {
+      const auto index = static_cast<std::size_t>(s);
+      for (std::int64_t at = 0; at < tokens; at += chunk) {
+        const std::int64_t count = std::min(chunk, tokens - at);
+        bytes += static_cast<double>(traffic.step_bytes() - weights_->head.bytes() +
+                                     traffic.expert_bytes(index, index + 1, depth + at, count));
+        bytes += kv_bytes(depth + at + count);
+      }
+    }
+    return bytes / static_cast<double>(tokens * batch);
+  }
+
+  /// Every step reads what is common, the distinct experts of its tokens, and their latents.
+  double answer_bytes(const weight_traffic& traffic,
+                      std::int64_t prompt,
+                      std::int64_t tokens,
+                      std::int64_t batch) const {
+    double bytes = 0;
+    // The last token is drawn and not computed any further.
+    for (std::int64_t i = 0; i + 1 < tokens; ++i) {
+      bytes += static_cast<double>(
+          traffic.step_bytes() +
+          traffic.expert_bytes(0, static_cast<std::size_t>(batch), prompt + i, 1));
+      bytes += static_cast<double>(batch) * kv_bytes(prompt + i + 1);
+    }
+    return bytes / static_cast<double>((tokens - 1) * batch);
+  }
+
+  const bench_options& options_;
+  std::shared_ptr<const model::model_weights> weights_;
+  actors::cluster_options cluster_options_;
+  machine_peak peak_;
+  std::unique_ptr<actors::local_cluster> cluster_;
+  time_point_ns begin_;
+};
+
+std::string json_row(const bench_row& r, const actors::cluster_options& o) {
+  std::string text =
+      "{\"n_prompt\":" + std::to_string(r.n_prompt) + ",\"n_gen\":" + std::to_string(r.n_gen) +
+      ",\"n_depth\":" + std::to_string(r.n_depth) + ",\"n_batch\":" + std::to_string(r.n_batch) +
+      ",\"n_threads\":" + std::to_string(r.n_threads) + ",\"isa\":" + quoted(to_string(*o.isa)) +
+      ",\"numerics\":" + (o.numerics == kernels::numerics::fast ? "\"fast\"" : "\"invariant\"") +
+      ",\"tokens_per_second\":" + fixed(r.tokens_per_second(), 4) + ",\"samples\":[";
+  for (std::size_t i = 0; i < r.samples.size(); ++i)
+    text += (i == 0 ? "" : ",") + fixed(r.samples[i], 4);
+  text += "],\"bytes_per_token\":" + fixed(r.bytes_per_token, 0) +
+          ",\"read_bandwidth_bytes_per_second\":" + fixed(r.peak.read_bytes_per_second, 0) +
+          ",\"bandwidth_share\":" + fixed(r.bandwidth_share(), 4) +
+          ",\"flops_per_token\":" + fixed(r.flops_per_token, 0) +
+          ",\"fma_peak_flops_per_second\":" + fixed(r.peak.fma_flops_per_second, 0) +
+          ",\"flops_share\":" + fixed(r.flops_share(), 4);
+  if (!r.plain.empty())
+    text += ",\"plain_tokens_per_second\":" + fixed(bench_row::median(r.plain), 4) +
+            ",\"actor_overhead_us_per_token_and_layer\":" + fixed(r.overhead_us(), 2);
+  return text + "}";
+}
+
+std::string table_row(const bench_row& r) {
+  const auto [low, high] = std::minmax_element(r.samples.begin(), r.samples.end());
+  char text[200];
+  std::snprintf(text,
+                sizeof text,
+                "%8lld %6lld %7lld %6lld %8d %10.2f  %9.2f - %-9.2f %8.1f %10.1f %% %7.1f %%",
+                static_cast<long long>(r.n_prompt),
+                static_cast<long long>(r.n_gen),
+                static_cast<long long>(r.n_depth),
+                static_cast<long long>(r.n_batch),
+                r.n_threads,
+                r.tokens_per_second(),
+                *low,
+                *high,
+                r.bytes_per_token / 1e6,
+                100 * r.bandwidth_share(),
+                100 * r.flops_share());
+  std::string line = text;
+  if (!r.plain.empty())
+    line += "   without actors " + fixed(bench_row::median(r.plain), 2) + ", they cost " +
+            fixed(r.overhead_us(), 1) + " us a token and layer";
+  return line + "\n";
+}
+
+constexpr std::string_view table_head =
+    "  prompt    gen   depth  batch  threads   tokens/s     (least - most)      MB/token  "
+    "bandwidth     FMA\n";
+
+/// Rows are written as they come.
+class row_writer {
+public:
+  row_writer(output& to, bool as_json) : to_{to}, as_json_{as_json} {}
+  result<void> begin() { return to_.write(as_json_ ? "[" : table_head); }
+  result<void> add(const bench_row& row, const actors::cluster_options& o) {
+    ATOLL_TRY(to_.write(as_json_ ? (is_first_ ? "\n" : ",\n") + json_row(row, o) : table_row(row)));
+    is_first_ = false;
+    return to_.flush();
+  }
+  result<void> end() {
+    if (as_json_) ATOLL_TRY(to_.write("\n]\n"));
+    return to_.finish();
+  }
+
+private:
+  output& to_;
+  bool as_json_;
+  bool is_first_ = true;
+};
+
+void tell(const bench_options& o, const std::string& what) {
+  if (!o.engine.quiet) note("atoll: " + what + "\n");
+}
+
+result<void> bench_threads(const bench_options& o,
+                           const std::shared_ptr<const model::model_weights>& weights,
+                           const actors::cluster_options& cluster,
+                           row_writer& to) {
+  tell(o, "measuring the machine with " + std::to_string(cluster.threads) + " thread(s)");
+  const machine_peak peak = measure_peak(*cluster.isa, cluster.threads);
+  tell(o,
+       "reads " + fixed(peak.read_bytes_per_second / 1e9, 1) + " GB/s, fused multiply-adds " +
+           fixed(peak.fma_flops_per_second / 1e9, 0) + " GFLOP/s");
+  bench_run bench{o, weights, cluster, peak};
+  ATOLL_TRY(bench.start());
+  for (const std::int64_t batch : o.batches) {
+    for (const std::int64_t depth : o.depths) {
+      for (const std::int64_t tokens : o.prompts) {
+        if (tokens == 0) continue;
+        ATOLL_ASSIGN(const bench_row row, bench.prompt_row(tokens, depth, batch));
+        ATOLL_TRY(to.add(row, cluster));
+      }
+      for (const std::int64_t tokens : o.answers) {
+        if (tokens == 0) continue;
+        ATOLL_ASSIGN(const bench_row row, bench.answer_row(tokens, depth, batch));
+        ATOLL_TRY(to.add(row, cluster));
+      }
+    }
+  }
+  return {};
+}
+
+std::int64_t largest(const std::vector<std::int64_t>& values) {
+  return *std::max_element(values.begin(), values.end());
+}
+
+}  // namespace
+
+result<int> run_bench_model(const bench_options& asked) {
+  hold_interrupts();
+  bench_options o = asked;
+  const auto files = system_disk();
+  auto& cluster = o.engine.cluster;
+  cluster.sequences_max = static_cast<int>(largest(o.batches));
+  cluster.context_max = std::max(largest(o.depths), short_prompt) +
+                        std::max(largest(o.prompts) + 1, largest(o.answers)) + 1;
+  ATOLL_ASSIGN(const model_files found, find_model(*files, o.engine));
+  ATOLL_ASSIGN(const auto weights, load_model(*files, found, o.engine));
+  if (o.threads.empty()) o.threads.push_back(found.cluster.threads);
+  ATOLL_ASSIGN(output out, output::open(*files, ""));
+  row_writer to{out, o.as_json};
+  ATOLL_TRY(to.begin());
+  for (const std::int64_t threads : o.threads) {
+    actors::cluster_options chosen = found.cluster;
+    chosen.threads = static_cast<int>(threads);
+    ATOLL_TRY(bench_threads(o, weights, chosen, to));
+  }
+  ATOLL_TRY(to.end());
+  return 0;
+}
+
+}  // namespace atl::apps
