@@ -153,7 +153,7 @@ result<int> run_chat(chat_command_options o) {
   ATOLL_ASSIGN(const model::chat_format format, choose_format(o, found));
   if (o.question && o.question->empty())
     return error{errc::invalid_argument, "-q: the question is empty; give it some text"};
-  if (!o.is_seeded) o.how.params.seed = system_entropy();
+  if (!o.how.is_seeded) o.how.params.seed = system_entropy();
   ATOLL_ASSIGN(const auto cluster, start_engine(*files, found, o.engine));
   ATOLL_ASSIGN(output to, output::open(*files, ""));
   conversation talk{o, found, format, *cluster};

@@ -186,7 +186,7 @@ Examples:
       ATOLL_ASSIGN(o.engine, engine_of(a));
       ATOLL_ASSIGN(o.how, sampling_of(a));
       o.text = text_of(a);
-      o.is_seeded = seed->count() > 0;
+      o.how.is_seeded = seed->count() > 0;
       o.with_bos = !a.no_bos;
       return command{[o] { return run_complete(o); }};
     }();
@@ -216,7 +216,7 @@ Examples:
       ATOLL_ASSIGN(o.engine, engine_of(a));
       ATOLL_ASSIGN(o.how, sampling_of(a));
       o.question = text_of(a);
-      o.is_seeded = seed->count() > 0;
+      o.how.is_seeded = seed->count() > 0;
       return command{[o] { return run_chat(o); }};
     }();
   });
@@ -257,8 +257,8 @@ void add_tokenizer(CLI::App& root, arguments& a, bool is_tokenize) {
 void add_logits(CLI::App& root, arguments& a) {
   CLI::App& app = *root.add_subcommand("logits", "what the model computes at every position");
   app.footer(
-      R"(Writes a line a prompt: {"id":...,"tokens":[...],"logits":[[...]...]}, one vector of float32
-values a position, written so that they read back as the same values. --routing adds
+      R"(Writes a line a prompt: {"id":...,"tokens":[...],"logits":[[...]...]}, one vector of
+float32 values a position, written so that they read back as the same values. --routing adds
 "routing":[{"layer":L,"experts":[[...]...],"weights":[[...]...]}], best expert first; --hidden adds
 "hidden":[[[...]]], the residual stream after each layer.
 
@@ -336,9 +336,9 @@ void add_bench(CLI::App& root, arguments& a) {
   bench.require_subcommand(1);
   CLI::App& app = *bench.add_subcommand("model", "prompt and generation speed of a model");
   app.footer(
-      R"(Every combination of the lists is a row; each speed is the median of -r runs, of all sequences
-together. Generation counts the time in which all sequences generate; at depth 0 they start from 8
-tokens. A prompt's row is the time to the first token; with a depth, less the time of the depth
+      R"(Every combination of the lists is a row; each speed is the median of -r runs, of all
+sequences together. Generation counts the time in which all sequences generate; at depth 0 they start from
+8 tokens. A prompt's row is the time to the first token; with a depth, less the time of the depth
 alone. MB/token is what must be read: attention, dense and shared weights, gate and head once a
 step (prompts: once a chunk), the distinct experts that the tokens of the step chose, and latents.
 bandwidth and FMA are shares of what plain loads and float32 multiply-adds reach in this run with

@@ -1,7 +1,7 @@
 // The commands of the program atoll, each as a function of what its options said. They write
 // results to standard output or to a file, everything else to standard error, and answer with an
 // exit code: 0 done, 1 failed at run time, 130 and 143 interrupted. An error is printed by the
-// caller and mapped by exit_code().
+// caller and mapped by exit_code(); errc::cancelled means that a person interrupted.
 #pragma once
 
 #include "apps/engine.hpp"
@@ -20,7 +20,6 @@ struct complete_options {
   std::optional<std::string> text;
   std::string prompts;  // a file
   sampling how;
-  bool is_seeded = false;
   bool with_bos = true;
   bool as_json = false;
   std::string out;
@@ -34,7 +33,6 @@ struct chat_command_options {
   std::string format;  // empty: by the checkpoint's template
   bool thinking = false;
   sampling how;
-  bool is_seeded = false;
 };
 result<int> run_chat(chat_command_options o);
 

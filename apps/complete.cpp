@@ -31,7 +31,7 @@ result<std::vector<prompt>> gather(disk& files, const complete_options& o) {
 void seed_others(std::vector<prompt>& prompts) {
   const philox draws{system_entropy()};
   for (std::size_t i = 0; i < prompts.size(); ++i)
-    if (prompts[i].how.params.seed == 0) prompts[i].how.params.seed = draws.at(0, i);
+    if (!prompts[i].how.is_seeded) prompts[i].how.params.seed = draws.at(0, i);
 }
 
 std::string json_line(const prompt& p, const answer& a, bool has_text) {
@@ -106,7 +106,7 @@ result<int> run_complete(complete_options o) {
   hold_interrupts();
   const auto files = system_disk();
   ATOLL_ASSIGN(std::vector<prompt> prompts, gather(*files, o));
-  if (!o.is_seeded) seed_others(prompts);
+  seed_others(prompts);
   ATOLL_ASSIGN(const model_files found, find_model(*files, o.engine));
   ATOLL_TRY(encode_prompts(
       prompts, found.words.get(), o.with_bos, found.config.vocab_size, found.cluster.context_max));
@@ -115,7 +115,10 @@ result<int> run_complete(complete_options o) {
   answer_writer writer{to, o, prompts, found.words != nullptr};
   const run_listener listener = writer.listener();
   ATOLL_ASSIGN(const run_outcome ran, run_prompts(*cluster, found, prompts, {}, listener));
-  if (ran.failure) return *ran.failure;
+  if (ran.failure) {
+    note("atoll: a request failed: " + ran.failure->message() + "\n");
+    return 1;
+  }
   if (ran.interrupt == 0 || o.out.empty()) ATOLL_TRY(to.finish());
   if (!o.engine.quiet) note("atoll: " + writer.speed().summary(cluster->description()) + "\n");
   return ran.interrupt == 0 ? 0 : 128 + ran.interrupt;

@@ -121,7 +121,10 @@ result<int> run_logits(const logits_options& o) {
   };
   const observe wanted{true, o.with_hidden, o.with_routing};
   ATOLL_ASSIGN(const run_outcome ran, run_prompts(*cluster, found, prompts, wanted, l));
-  if (ran.failure) return *ran.failure;
+  if (ran.failure) {
+    note("atoll: a request failed: " + ran.failure->message() + "\n");
+    return 1;
+  }
   if (ran.interrupt != 0) return 128 + ran.interrupt;
   ATOLL_TRY(to.finish());
   if (!o.engine.quiet) note("atoll: " + speed.summary(cluster->description()) + "\n");

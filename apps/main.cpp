@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
   static_cast<void>(kernels::best_isa());
   const result<int> ran = std::get<apps::command>(parsed)();
   if (ran.has_value()) return *ran;
-  if (!apps::is_closed_pipe(ran.error())) apps::note("atoll: " + ran.error().message() + "\n");
+  if (apps::is_closed_pipe(ran.error())) return 1;
+  apps::note("atoll: " + ran.error().message() + "\n");
+  if (ran.error().code() == errc::cancelled) return 128 + SIGINT;
   return exit_code(ran.error());
 }

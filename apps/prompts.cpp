@@ -120,6 +120,7 @@ result<void> read_sampling(const model::json_fields& in, const std::string& sour
     constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
     ATOLL_ASSIGN(const std::int64_t seed, in.integer("seed", 0, most));
     p.seed = static_cast<std::uint64_t>(seed);
+    how.is_seeded = true;
   }
   ATOLL_ASSIGN(how.ignore_eos, in.boolean_or("ignore_eos", how.ignore_eos));
   if (const boost::json::value* stop = in.find("stop"); stop != nullptr) {

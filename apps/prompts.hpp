@@ -23,6 +23,7 @@ struct sampling {
   std::int64_t tokens_max = 128;
   std::vector<std::string> stop;
   bool ignore_eos = false;
+  bool is_seeded = false;  // someone chose params.seed
 };
 
 struct prompt {

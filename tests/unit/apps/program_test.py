@@ -53,7 +53,7 @@ class Complete(Folder):
         ran = atoll("complete", TINY, "-p", "In the beginning God created", "-n", "32")
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertTrue(ran.stdout.startswith(" the heaven and the earth"), ran.stdout)
-        self.assertRegex(ran.stderr, r"^atoll: .*prompt 8 tokens, .*generated 32 tokens, .*tokens/s")
+        self.assertRegex(ran.stderr, "^atoll: .*prompt 8 tokens, .*generated 32 tokens, .*tokens/s")
         ran = atoll("complete", "--model-path", TINY, "-p", "床前明月光，", "-q")
         self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (0, "疑是地上霜。\n", ""))
 
