@@ -337,12 +337,13 @@ void add_bench(CLI::App& root, arguments& a) {
   CLI::App& app = *bench.add_subcommand("model", "prompt and generation speed of a model");
   app.footer(
       R"(Every combination of the lists is a row; each speed is the median of -r runs, of all
-sequences together. Generation counts the time in which all sequences generate; at depth 0 they start from
-8 tokens. A prompt's row is the time to the first token; with a depth, less the time of the depth
-alone. MB/token is what must be read: attention, dense and shared weights, gate and head once a
-step (prompts: once a chunk), the distinct experts that the tokens of the step chose, and latents.
-bandwidth and FMA are shares of what plain loads and float32 multiply-adds reach in this run with
-as many threads; a product's FLOPs are two a weight, attention over the context not counted.
+sequences together. Generation counts the time in which all sequences generate; at depth 0 they
+start from 8 tokens. A prompt's row is the time to the first token; with a depth, less the time of
+the depth alone. MB/token is what must be read: attention, dense and shared weights, gate and head
+once a step (prompts: once a chunk), the distinct experts that the tokens of the step chose, and
+latents. bandwidth and FMA are shares of what plain loads and float32 multiply-adds reach in this
+run with as many threads; a product's FLOPs are two a weight, attention over the context not
+counted.
 
 Examples:
   atoll bench model models/tiny -p 128 -n 32 -b 1,8
