@@ -81,6 +81,9 @@ public:
 
   const char* name() const override { return "router"; }
 
+  /// Shard and router hold each other; whoever ends lets go, or neither would ever be freed.
+  void on_exit() override { shard_ = shard_actor{}; }
+
 private:
   void receive(const incoming_ptr& message) {
     if (const auto* r = std::get_if<wire::results>(&message->body)) take_results(message, *r);

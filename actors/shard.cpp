@@ -42,6 +42,9 @@ public:
 
   const char* name() const override { return "attention_shard"; }
 
+  /// Shard and router hold each other; whoever ends lets go, or neither would ever be freed.
+  void on_exit() override { router_ = router_actor{}; }
+
 private:
   void receive(const incoming& message) {
     if (const auto* s = std::get_if<wire::submit>(&message.body)) accept(*s);

@@ -20,7 +20,7 @@ std::shared_ptr<const model::model_weights> tiny() {
 
 struct seed_range {
   std::uint64_t first = 1;
-  std::uint64_t count = 8;
+  std::uint64_t count = 20;
 };
 
 seed_range seeds() {
