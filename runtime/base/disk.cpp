@@ -16,7 +16,8 @@ namespace {
 
 error io_error(const std::string& path, const char* doing, int code) {
   const errc kind = code == ENOENT || code == ENOTDIR ? errc::not_found : errc::io;
-  return {kind, path + ": cannot " + doing + ": " + std::strerror(code)};
+  const char* remedy = code == ENOSPC ? "; free some space or write elsewhere" : "";
+  return {kind, path + ": cannot " + doing + ": " + std::strerror(code) + remedy};
 }
 
 class descriptor {
@@ -33,6 +34,18 @@ public:
 private:
   int fd_;
 };
+
+result<void> write_all(const std::string& path, int fd, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return io_error(path, "write", errno);
+    }
+    data = data.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
 
 class system_mapped_file final : public mapped_file {
 public:
@@ -82,15 +95,7 @@ public:
   system_file_writer& operator=(const system_file_writer&) = delete;
 
   result<void> write(std::span<const std::byte> data) override {
-    while (!data.empty()) {
-      const ssize_t n = ::write(fd_.get(), data.data(), data.size());
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return io_error(path_, "write", errno);
-      }
-      data = data.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
+    return write_all(path_, fd_.get(), data);
   }
 
   result<void> commit() override {
@@ -108,6 +113,34 @@ private:
   descriptor fd_;
   bool committed_ = false;
 };
+
+/// What is no file has no name to take over (a device, a pipe): bytes go where they are written to.
+class stream_writer final : public file_writer {
+public:
+  stream_writer(std::string path, int fd) : path_{std::move(path)}, fd_{fd} {}
+
+  result<void> write(std::span<const std::byte> data) override {
+    return write_all(path_, fd_.get(), data);
+  }
+
+  result<void> commit() override {
+    if (::close(fd_.release()) != 0) return io_error(path_, "write", errno);
+    return {};
+  }
+
+private:
+  std::string path_;
+  descriptor fd_;
+};
+
+/// The file that `path` names when symbolic links are followed; `path` itself where nothing is yet.
+std::string followed(const std::string& path) {
+  char* const real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return path;
+  std::string out = real;
+  std::free(real);
+  return out;
+}
 
 class system_disk_impl final : public disk {
 public:
@@ -151,12 +184,22 @@ public:
   }
 
   result<std::unique_ptr<file_writer>> create(const std::string& path) override {
-    std::string temporary = path + ".XXXXXX";
+    struct stat info {};
+    const bool exists = ::stat(path.c_str(), &info) == 0;
+    if (exists && S_ISDIR(info.st_mode))
+      return error{errc::invalid_argument, path + ": is a directory; name a file"};
+    if (exists && !S_ISREG(info.st_mode)) {
+      const int stream = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+      if (stream < 0) return io_error(path, "open", errno);
+      return std::unique_ptr<file_writer>{std::make_unique<stream_writer>(path, stream)};
+    }
+    std::string final_path = followed(path);
+    std::string temporary = final_path + ".XXXXXX";
     const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
     if (fd < 0) return io_error(path, "create", errno);
     ::fchmod(fd, 0644);
     return std::unique_ptr<file_writer>{
-        std::make_unique<system_file_writer>(path, std::move(temporary), fd)};
+        std::make_unique<system_file_writer>(std::move(final_path), std::move(temporary), fd)};
   }
 
   bool is_file(const std::string& path) override {

@@ -25,7 +25,8 @@ public:
 };
 
 /// A file being written under a temporary name. It appears under its final name at commit(), whole,
-/// or never: destruction without commit removes it.
+/// or never: destruction without commit removes it. Symbolic links are followed. What is there and
+/// is no regular file (a device, a pipe) is written to as it is and keeps its place.
 class file_writer {
 public:
   virtual ~file_writer() = default;

@@ -1,0 +1,94 @@
+#include "runtime/base/disk.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace atl {
+namespace {
+
+std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span{text}); }
+
+class disk_test : public testing::Test {
+protected:
+  disk_test() {
+    std::string name = testing::TempDir() + "atoll_disk.XXXXXX";
+    if (::mkdtemp(name.data()) != nullptr) folder_ = name;
+  }
+  ~disk_test() override { std::filesystem::remove_all(folder_); }
+
+  std::string at(const std::string& name) const { return folder_ + "/" + name; }
+
+  std::size_t entries() const {
+    const auto names = files_->list(folder_);
+    return names.has_value() ? names->size() : 0;
+  }
+
+  std::string content(const std::string& name) const {
+    auto text = files_->read(at(name), 1 << 20);
+    return text.has_value() ? *text : text.error().message();
+  }
+
+  std::string folder_;
+  std::shared_ptr<disk> files_ = system_disk();
+};
+
+TEST_F(disk_test, a_file_appears_whole_at_commit) {
+  std::ofstream{at("out")} << "before";
+  auto file = files_->create(at("out"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE((*file)->write(bytes("after")).has_value());
+  EXPECT_EQ(content("out"), "before");
+  ASSERT_TRUE((*file)->commit().has_value());
+  EXPECT_EQ(content("out"), "after");
+  EXPECT_EQ(entries(), 1);
+}
+
+TEST_F(disk_test, without_commit_nothing_is_left) {
+  {
+    auto file = files_->create(at("out"));
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE((*file)->write(bytes("half")).has_value());
+  }
+  EXPECT_EQ(entries(), 0);
+}
+
+TEST_F(disk_test, a_full_device_is_an_error_and_keeps_its_place) {
+  // A link of our own stands before the machine's device, so that no mistake can replace that.
+  std::filesystem::create_symlink("/dev/full", at("full"));
+  auto file = files_->create(at("full"));
+  ASSERT_TRUE(file.has_value());
+  const auto written = (*file)->write(bytes("more than it holds"));
+  ASSERT_TRUE(written.has_error());
+  EXPECT_EQ(written.error().code(), errc::io);
+  EXPECT_NE(written.error().message().find("No space left"), std::string::npos);
+  file->reset();
+  EXPECT_TRUE(std::filesystem::is_symlink(at("full")));
+  EXPECT_TRUE(std::filesystem::is_character_file(at("full")));
+}
+
+TEST_F(disk_test, a_link_stays_and_its_file_changes) {
+  std::ofstream{at("real")} << "before";
+  std::filesystem::create_symlink("real", at("link"));
+  auto file = files_->create(at("link"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE((*file)->write(bytes("after")).has_value());
+  ASSERT_TRUE((*file)->commit().has_value());
+  EXPECT_TRUE(std::filesystem::is_symlink(at("link")));
+  EXPECT_EQ(content("real"), "after");
+}
+
+TEST_F(disk_test, a_directory_is_refused_before_anything_is_written) {
+  const auto file = files_->create(folder_);
+  ASSERT_TRUE(file.has_error());
+  EXPECT_EQ(file.error().code(), errc::invalid_argument);
+  EXPECT_NE(file.error().message().find("is a directory"), std::string::npos);
+  EXPECT_EQ(entries(), 0);
+}
+
+}  // namespace
+}  // namespace atl
