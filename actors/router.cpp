@@ -96,6 +96,8 @@ private:
   void continue_after(const job_ended& job);
   void plan(std::uint32_t lane);
   void send_ready(std::uint32_t lane);
+  /// Credits came back: any lane may have been waiting for them.
+  void send_waiting();
   void prepare(std::uint32_t lane, const experts::send_range& range);
   void copied(std::uint64_t id);
   void dispatch(errand& e);
@@ -209,6 +211,13 @@ void router::send_ready(std::uint32_t lane) {
   }
 }
 
+void router::send_waiting() {
+  for (std::uint32_t l = 0; l < calls_.size(); ++l) {
+    const call& c = *calls_[l];
+    if (c.open && !c.failure && c.progress && !c.progress->all_sent()) send_ready(l);
+  }
+}
+
 void router::prepare(std::uint32_t lane, const experts::send_range& range) {
   const call& c = *calls_[lane];
   const auto& group = c.plan.groups[range.slot];
@@ -293,9 +302,7 @@ void router::take_results(const incoming_ptr& message, const wire::results& r) {
   const std::uint32_t lane = e.lane;
   errands_.erase(found);
   if (!c.answers->complete()) {
-    // Any lane may have been waiting for these credits.
-    for (std::uint32_t l = 0; l < calls_.size(); ++l)
-      if (calls_[l]->open && calls_[l]->progress && !calls_[l]->progress->all_sent()) send_ready(l);
+    send_waiting();
     return;
   }
   tensor::job sum = parts_.compute->combine(c.routing, c.answers->pointers(), c.ask.routed);
@@ -319,8 +326,7 @@ void router::finish(std::uint32_t lane) {
   c.ask.keep.reset();
   c.open = false;
   this->send(shard_, std::move(answer));
-  for (std::uint32_t l = 0; l < calls_.size(); ++l)
-    if (calls_[l]->open && calls_[l]->progress && !calls_[l]->progress->all_sent()) send_ready(l);
+  send_waiting();
 }
 
 void router::fail(std::uint32_t lane, error why) {
@@ -342,8 +348,10 @@ void router::fail(std::uint32_t lane, error why) {
   c.map.reset();
   c.progress.reset();
   c.payloads.clear();
+  c.ask.keep.reset();
   c.open = false;
   this->send(shard_, rows_routed{lane, c.ask.layer, nullptr, std::move(why)});
+  send_waiting();
 }
 
 void router::take_refusal(const wire::refused& r) {

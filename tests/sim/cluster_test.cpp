@@ -99,6 +99,33 @@ TEST(sim_cluster, LostFramesToAndFromExpertsAreSentAgain) {
   EXPECT_EQ(lossy->tokens, whole->tokens);
 }
 
+TEST(sim_cluster, WhatFailsAfterAllTriesLeavesItsCreditsToRowsThatWait) {
+  const auto [first, count] = seeds();
+  const auto whole = run(tiny(), base(first));
+  ASSERT_TRUE(whole.has_value());
+  std::size_t failed = 0;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    auto what = base(seed);
+    what.options.lane_sequences_min = 1;
+    what.options.group_rows_max = 2;  // one lane takes them all, the other waits
+    what.expert_loss = 0.3;
+    const auto seen = run(tiny(), what);
+    ASSERT_TRUE(seen.has_value()) << seen.error().message();
+    EXPECT_EQ(seen->pages_used + seen->sequences + seen->requests + seen->rows_in_flight, 0U);
+    for (std::size_t i = 0; i < seen->last.size(); ++i) {
+      if (seen->last[i].finish == actors::finish_reason::error) {
+        ++failed;
+        ASSERT_TRUE(seen->last[i].cause);
+        EXPECT_EQ(seen->last[i].cause->code(), errc::deadline);
+      } else {
+        EXPECT_EQ(seen->tokens[i], whole->tokens[i]);
+      }
+    }
+  }
+  EXPECT_GT(failed, 0U);
+}
+
 TEST(sim_cluster, CancelledRequestsFreeEverythingAndOthersGoOn) {
   const auto [first, count] = seeds();
   const auto whole = run(tiny(), base(first));

@@ -234,6 +234,7 @@ private:
       outcome_.pages_used += h.pages_used;
       outcome_.sequences += h.sequences;
     }
+    for (const auto& r : all_->routers) outcome_.rows_in_flight += held_by(r).rows_in_flight;
   }
 
   const scenario& what_;

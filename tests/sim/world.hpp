@@ -32,7 +32,8 @@ struct outcome {
   std::uint64_t trace_hash = 0;  // of all frames delivered
   std::uint64_t last_draw = 0;   // of the seed's generator, at the end
   std::int64_t virtual_ns = 0;
-  std::uint64_t pages_used = 0, sequences = 0, requests = 0;  // held at the end: all zero
+  // Held at the end: all zero.
+  std::uint64_t pages_used = 0, sequences = 0, requests = 0, rows_in_flight = 0;
 };
 
 /// Runs the scenario to its end, or says what stands still.
