@@ -48,6 +48,14 @@ public:
       : on_{on}, weights_{std::move(weights)}, options_{options} {}
 
   result<assembly> build(std::function<void(result<void>)> ready) {
+    auto made = build_all(std::move(ready));
+    // A shard and its router know each other, so neither would ever end by itself.
+    if (made.has_error()) dismiss(all_);
+    return made;
+  }
+
+private:
+  result<assembly> build_all(std::function<void(result<void>)> ready) {
     all_.mail =
         std::make_shared<mailroom>(transport::node_identity{this_node, first_life}, on_.link);
     ATOLL_TRY(on_.link->listen({this_node, first_life}, all_.mail));
@@ -61,7 +69,6 @@ public:
     return std::move(all_);
   }
 
-private:
   result<void> add_groups() {
     for (int g = 0; g < options_.expert_groups; ++g) {
       ATOLL_ASSIGN(
@@ -166,7 +173,7 @@ result<assembly> assemble(const environment& on,
 
 void dismiss(const assembly& all) {
   const auto end = [](const auto& handle) {
-    caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
+    if (handle) caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
   };
   end(all.gateway);
   for (const auto& s : all.shards) end(s);
