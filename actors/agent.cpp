@@ -1,5 +1,6 @@
 #include "actors/agent.hpp"
 
+#include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -29,7 +30,9 @@ error lost_group() { return {errc::internal, "an expert group of this node does 
 class agent final : public agent_actor::base {
 public:
   agent(caf::actor_config& config, agent_parts parts)
-      : agent_actor::base{config}, parts_{std::move(parts)}, reported_(parts_.groups.size()) {}
+      : agent_actor::base{config}, parts_{std::move(parts)}, reported_(parts_.groups.size()) {
+    end_process_on_exception(*this);
+  }
 
   behavior_type make_behavior() override {
     return {

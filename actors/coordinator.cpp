@@ -1,5 +1,6 @@
 #include "actors/coordinator.hpp"
 
+#include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -20,6 +21,7 @@ class coordinator final : public coordinator_actor::base {
 public:
   coordinator(caf::actor_config& config, coordinator_parts parts)
       : coordinator_actor::base{config}, parts_{std::move(parts)} {
+    end_process_on_exception(*this);
     counts_.rows.assign(static_cast<std::size_t>(parts_.layers),
                         std::vector<std::uint64_t>(parts_.model.shape.experts, 0));
   }

@@ -1,5 +1,6 @@
 #include "actors/gateway.hpp"
 
+#include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -72,9 +73,9 @@ observation from_wire(const wire::observed& o) {
 class gateway final : public gateway_actor::base {
 public:
   gateway(caf::actor_config& config, gateway_parts parts)
-      : gateway_actor::base{config},
-        parts_{std::move(parts)},
-        tokens_at_(parts_.shards.size(), 0) {}
+      : gateway_actor::base{config}, parts_{std::move(parts)}, tokens_at_(parts_.shards.size(), 0) {
+    end_process_on_exception(*this);
+  }
 
   behavior_type make_behavior() override {
     return {

@@ -1,5 +1,6 @@
 #include "actors/group.hpp"
 
+#include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -35,6 +36,7 @@ class group final : public group_actor::base {
 public:
   group(caf::actor_config& config, group_parts parts)
       : group_actor::base{config}, parts_{std::move(parts)} {
+    end_process_on_exception(*this);
     counts_.rows.assign(
         static_cast<std::size_t>(parts_.config.layers),
         std::vector<std::uint64_t>(static_cast<std::size_t>(parts_.config.routed_experts), 0));

@@ -1,5 +1,6 @@
 #include "actors/router.hpp"
 
+#include "actors/uncaught.hpp"
 #include "cluster/placement_table.hpp"
 #include "cluster/routing.hpp"
 #include "experts/dispatch/combine.hpp"
@@ -61,6 +62,7 @@ class router final : public router_actor::base {
 public:
   router(caf::actor_config& config, router_parts parts)
       : router_actor::base{config}, parts_{std::move(parts)} {
+    end_process_on_exception(*this);
     for (std::uint32_t i = 0; i < parts_.lanes; ++i) calls_.push_back(std::make_shared<call>());
   }
 

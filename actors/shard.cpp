@@ -2,6 +2,7 @@
 
 #include "actors/sequence.hpp"
 #include "actors/shard_lane.hpp"
+#include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -9,6 +10,8 @@
 #include <caf/typed_event_based_actor.hpp>
 
 #include <map>
+#include <new>
+#include <string>
 #include <utility>
 
 namespace atl::actors {
@@ -18,6 +21,13 @@ namespace wire = transport::wire;
 
 enum stage : std::uint32_t { attend_ended, shared_ended, layer_ended, head_ended };
 
+error no_memory(const lane& l) {
+  return {errc::out_of_memory,
+          "no memory for a step of " + std::to_string(l.batch.rows()) + " rows, " +
+              std::to_string(l.batch.logit_rows.size()) +
+              " of them with logits; lower --prefill-chunk or --batch-size"};
+}
+
 class shard final : public shard_actor::base {
 public:
   shard(caf::actor_config& config, shard_parts parts, router_actor router)
@@ -26,6 +36,7 @@ public:
         router_{std::move(router)},
         pool_{static_cast<std::uint32_t>(parts_.limits.pages_total)},
         planner_{schedule::make_state(parts_.limits)} {
+    end_process_on_exception(*this);
     for (std::uint32_t i = 0; i < parts_.limits.lanes; ++i)
       lanes_.push_back(std::make_shared<lane>());
   }
@@ -135,7 +146,13 @@ void shard::start_lane(const schedule::micro_batch& planned) {
   l.batch.keep_all_rows = l.record_hidden || l.record_routing;
   ++steps_;
   rows_ += static_cast<std::uint64_t>(l.batch.rows());
-  submit(planned.lane, parts_.compute->embed_attend(l.batch), attend_ended);
+  tensor::job work;
+  try {
+    work = parts_.compute->embed_attend(l.batch);
+  } catch (const std::bad_alloc&) {
+    return fail_lane(planned.lane, no_memory(l));
+  }
+  submit(planned.lane, std::move(work), attend_ended);
 }
 
 void shard::submit(std::uint32_t lane_index, tensor::job job, stage ended) {
@@ -234,7 +251,11 @@ void shard::next_layer(std::uint32_t lane_index) {
     return;
   }
   tensor::job job = l.record_hidden ? compute.head(l.batch) : compute.finish_head(l.batch);
-  job.phases.push_back(sample_phase(l, config().vocab_size));
+  try {
+    job.phases.push_back(sample_phase(l, config().vocab_size));
+  } catch (const std::bad_alloc&) {
+    return fail_lane(lane_index, no_memory(l));
+  }
   submit(lane_index, std::move(job), head_ended);
 }
 

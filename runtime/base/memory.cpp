@@ -41,6 +41,7 @@ void aligned_buffer::reserve(std::size_t bytes) {
   if (bytes <= bytes_) return;
   const std::size_t rounded = (bytes + 63) / 64 * 64;
   std::free(data_);
+  bytes_ = 0;  // also true if there is no more to be had
   data_ = std::aligned_alloc(64, rounded);
   if (data_ == nullptr) throw std::bad_alloc{};
   bytes_ = rounded;

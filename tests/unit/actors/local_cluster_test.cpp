@@ -5,6 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sys/resource.h>
+#include <unistd.h>
+
 namespace atl::actors {
 namespace {
 
@@ -154,6 +158,51 @@ TEST(local_cluster, ASharedSmallCacheServesAllByTurns) {
     }
   }
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/// No more address space than `spare_bytes` beyond what the process has, while it lives.
+class scarce_memory {
+public:
+  explicit scarce_memory(std::size_t spare_bytes) {
+    std::size_t pages = 0;
+    std::ifstream{"/proc/self/statm"} >> pages;
+    ::getrlimit(RLIMIT_AS, &before_);
+    rlimit now = before_;
+    now.rlim_cur = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + spare_bytes;
+    ::setrlimit(RLIMIT_AS, &now);
+  }
+  ~scarce_memory() { ::setrlimit(RLIMIT_AS, &before_); }
+  scarce_memory(const scarce_memory&) = delete;
+  scarce_memory& operator=(const scarce_memory&) = delete;
+
+private:
+  rlimit before_{};
+};
+
+TEST(local_cluster, AStepWithoutMemoryFailsItsRequestsAndOthersGoOn) {
+  cluster_options o;
+  o.threads = 1;
+  o.prefill_chunk = 4096;
+  auto cluster = local_cluster::start(tiny(), o).value();
+  collector big;
+  {
+    // 2,000 x 6,144 logits are 49 MB.
+    auto request = ask(prompt_of(2000, 1), 0);
+    request.logits = logits_wanted::all;
+    const scarce_memory until_it_ends{std::size_t{24} << 20};
+    ASSERT_TRUE(cluster->submit(request, big.listener()).has_value());
+    big.wait();
+  }
+  EXPECT_EQ(big.last.finish, finish_reason::error);
+  ASSERT_TRUE(big.last.cause);
+  EXPECT_EQ(big.last.cause->code(), errc::out_of_memory);
+  collector small;
+  ASSERT_TRUE(cluster->submit(ask(prompt_of(17, 1), 3), small.listener()).has_value());
+  small.wait();
+  EXPECT_EQ(small.last.generated_tokens, 3);
+  EXPECT_EQ(cluster->usage().pages_used, 0U);
+}
+#endif
 
 }  // namespace
 }  // namespace atl::actors
