@@ -2,6 +2,7 @@
 
 #include "attention/kv/page_pool.hpp"
 #include "attention/shard_compute.hpp"
+#include "transport/frame.hpp"
 
 #include <algorithm>
 #include <string>
@@ -29,6 +30,15 @@ std::size_t shard_pages(const cluster_options& o, const model::model_config& con
   return o.kv_bytes / static_cast<std::size_t>(o.attention_shards) / page;
 }
 
+/// The answers of all experts to a chunk, and its logits, each have to fit one frame.
+std::int64_t chunk_max(const model::model_config& config) {
+  const std::int64_t widest = std::max(
+      config.vocab_size, std::max<std::int64_t>(1, config.experts_per_token) * config.hidden);
+  const auto bytes = widest * static_cast<std::int64_t>(sizeof(float));
+  const auto rows = static_cast<std::int64_t>(transport::payload_bytes_max) / bytes;
+  return std::clamp<std::int64_t>(rows, 1, 8192);
+}
+
 result<void> check_counts(const cluster_options& o, const model::model_config& config) {
   const auto between = [](const char* option,
                           std::int64_t value,
@@ -43,7 +53,7 @@ result<void> check_counts(const cluster_options& o, const model::model_config& c
   ATOLL_TRY(between("--replicas", o.replicas, 1, o.expert_groups));
   ATOLL_TRY(between("--threads", o.threads, 0, 1024));
   ATOLL_TRY(between("--batch-size", o.sequences_max, 1, 65536));
-  ATOLL_TRY(between("--prefill-chunk", o.prefill_chunk, 1, 8192));
+  ATOLL_TRY(between("--prefill-chunk", o.prefill_chunk, 1, chunk_max(config)));
   ATOLL_TRY(between("--micro-batch-sequences", o.lane_sequences_min, 1, 65536));
   ATOLL_TRY(between("--micro-batches", o.micro_batches, 1, 16));
   ATOLL_TRY(between("--group-rows", o.group_rows_max, 1, 1 << 20));

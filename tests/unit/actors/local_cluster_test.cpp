@@ -159,6 +159,20 @@ TEST(local_cluster, ASharedSmallCacheServesAllByTurns) {
   }
 }
 
+TEST(local_cluster, RefusesChunksWhoseAnswersNoFrameHolds) {
+  model::model_config config = tiny()->config;
+  config.hidden = 7168;
+  config.vocab_size = 129280;  // 2^30 bytes hold the logits of 2,076 rows
+  cluster_options o;
+  o.prefill_chunk = 2076;
+  EXPECT_TRUE(resolved(o, config).has_value());
+  o.prefill_chunk = 2077;
+  const auto refused = resolved(o, config);
+  ASSERT_TRUE(refused.has_error());
+  EXPECT_EQ(refused.error().code(), errc::invalid_argument);
+  EXPECT_NE(refused.error().message().find("--prefill-chunk 2077"), std::string::npos);
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /// No more address space than `spare_bytes` beyond what the process has, while it lives.
 class scarce_memory {
