@@ -197,7 +197,7 @@ public:
     std::string temporary = final_path + ".XXXXXX";
     const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
     if (fd < 0) return io_error(path, "create", errno);
-    ::fchmod(fd, 0644);
+    ::fchmod(fd, exists ? info.st_mode & 0777 : 0644);
     return std::unique_ptr<file_writer>{
         std::make_unique<system_file_writer>(std::move(final_path), std::move(temporary), fd)};
   }

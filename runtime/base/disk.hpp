@@ -25,8 +25,9 @@ public:
 };
 
 /// A file being written under a temporary name. It appears under its final name at commit(), whole,
-/// or never: destruction without commit removes it. Symbolic links are followed. What is there and
-/// is no regular file (a device, a pipe) is written to as it is and keeps its place.
+/// or never: destruction without commit removes it. One that is there already keeps its
+/// permissions. Symbolic links are followed. What is there and is no regular file (a device, a
+/// pipe) is written to as it is and keeps its place.
 class file_writer {
 public:
   virtual ~file_writer() = default;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -80,6 +81,34 @@ TEST_F(disk_test, a_link_stays_and_its_file_changes) {
   ASSERT_TRUE((*file)->commit().has_value());
   EXPECT_TRUE(std::filesystem::is_symlink(at("link")));
   EXPECT_EQ(content("real"), "after");
+}
+
+TEST_F(disk_test, a_private_file_stays_private) {
+  std::ofstream{at("out")} << "before";
+  ASSERT_EQ(::chmod(at("out").c_str(), 0600), 0);
+  auto file = files_->create(at("out"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE((*file)->write(bytes("after")).has_value());
+  ASSERT_TRUE((*file)->commit().has_value());
+  struct stat info {};
+  ASSERT_EQ(::stat(at("out").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  EXPECT_EQ(content("out"), "after");
+}
+
+TEST_F(disk_test, a_pipe_is_written_to_and_keeps_its_place) {
+  ASSERT_EQ(::mkfifo(at("pipe").c_str(), 0600), 0);
+  const int reader = ::open(at("pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  auto file = files_->create(at("pipe"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE((*file)->write(bytes("through")).has_value());
+  ASSERT_TRUE((*file)->commit().has_value());
+  char text[16];
+  EXPECT_EQ(::read(reader, text, sizeof text), 7);
+  ::close(reader);
+  EXPECT_TRUE(std::filesystem::is_fifo(at("pipe")));
+  EXPECT_EQ(entries(), 1);
 }
 
 TEST_F(disk_test, a_directory_is_refused_before_anything_is_written) {
