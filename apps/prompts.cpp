@@ -2,6 +2,7 @@
 
 #include "runtime/model/json_fields.hpp"
 
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
@@ -130,8 +131,42 @@ result<void> read_sampling(const model::json_fields& in, const std::string& sour
   return valid.has_error() ? line_error(source, valid.error().message()) : result<void>{};
 }
 
-result<std::string> read_id(const model::json_fields& in, const std::string& source) {
-  const boost::json::value* id = in.find("id");
+/// One JSON object. Of two fields with one name the parser would silently keep the last: they are
+/// counted by their colons, which outside of strings stand after names only.
+result<boost::json::object> parse_object(std::string_view line, const std::string& source) {
+  boost::system::error_code failure;
+  boost::json::value root;
+  try {
+    root = boost::json::parse(line, failure);
+  } catch (const std::exception& e) {
+    return line_error(source, std::string{"cannot be read as JSON ("} + e.what() + ")");
+  }
+  if (failure)
+    return line_error(source,
+                      "not valid JSON (" + failure.message() +
+                          "); each line is one object such as {\"id\":1,\"text\":\"...\"}");
+  if (!root.is_object())
+    return line_error(source, "holds " + model::shown(root) + "; expected a JSON object {...}");
+  std::size_t names = 0;
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (!in_string) {
+      depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+      names += depth == 1 && c == ':' ? 1 : 0;
+    }
+  }
+  if (names == root.get_object().size()) return std::move(root.get_object());
+  return line_error(source, "a field stands there twice; give each once");
+}
+
+result<std::string> read_id(const boost::json::object& in, const std::string& source) {
+  const boost::json::value* id = in.if_contains("id");
   if (id == nullptr) return std::string{};
   if (id->is_string() || id->is_int64() || id->is_uint64()) return boost::json::serialize(*id);
   return line_error(
@@ -142,13 +177,13 @@ result<prompt> parse_line(std::string_view line,
                           const std::string& source,
                           line_fields fields,
                           const sampling& defaults) {
-  ATOLL_ASSIGN(const boost::json::object root, model::parse_json_object(line, source));
+  ATOLL_ASSIGN(const boost::json::object root, parse_object(line, source));
   ATOLL_TRY(check_names(root, source, fields));
   const model::json_fields in{root, source};
   prompt made;
   made.source = source;
   made.how = defaults;
-  ATOLL_ASSIGN(made.id, read_id(in, source));
+  ATOLL_ASSIGN(made.id, read_id(root, source));
   const bool has_text = in.find("text") != nullptr;
   const bool has_tokens = in.find("tokens") != nullptr;
   if (has_text && has_tokens && fields != line_fields::tokens)
