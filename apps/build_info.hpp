@@ -14,4 +14,7 @@ struct build_info {
 
 build_info this_build();
 
+/// "atoll 0.1.0 (commit), gcc 12.2.0".
+std::string version_line();
+
 }  // namespace atl::apps

@@ -31,14 +31,18 @@ build_info this_build() {
   return b;
 }
 
+std::string version_line() {
+  const build_info b = this_build();
+  return "atoll " + b.version + (b.commit.empty() ? "" : " (" + b.commit + ")") + ", " + b.compiler;
+}
+
 result<int> run_version(bool as_json) {
   const build_info b = this_build();
   ATOLL_ASSIGN(output to, output::open(*system_disk(), ""));
-  const std::string commit = b.commit.empty() ? "" : " (" + b.commit + ")";
   ATOLL_TRY(to.write(as_json ? "{\"version\":" + quoted(b.version) +
                                    ",\"commit\":" + (b.commit.empty() ? "null" : quoted(b.commit)) +
                                    ",\"compiler\":" + quoted(b.compiler) + "}\n"
-                             : "atoll " + b.version + commit + ", " + b.compiler + "\n"));
+                             : version_line() + "\n"));
   ATOLL_TRY(to.finish());
   return 0;
 }
