@@ -7,7 +7,7 @@
 #include "apps/output.hpp"
 #include "runtime/base/random.hpp"
 
-#include <array>
+#include <csignal>
 #include <unistd.h>
 #include <utility>
 
@@ -110,7 +110,8 @@ result<int> converse(conversation& talk, output& to) {
     const line_reader::outcome got = lines.read(line);
     if (got == line_reader::outcome::end) break;
     if (got == line_reader::outcome::interrupt) {
-      if (was_interrupted || !is_person) return 130;
+      if (was_interrupted || !is_person || lines.interrupt() != SIGINT)
+        return 128 + lines.interrupt();
       was_interrupted = true;
       note("\n(Ctrl-C again, or Ctrl-D, to leave)\n");
       continue;
@@ -126,7 +127,7 @@ result<int> converse(conversation& talk, output& to) {
       if (!is_of_the_turn(said.error())) return said.error();
       note("atoll: " + said.error().message() + "\n");
     } else if (*said != 0) {
-      if (!is_person) return 128 + *said;
+      if (!is_person || *said != SIGINT) return 128 + *said;
       note("\n(stopped)\n");
     }
   }

@@ -1,6 +1,7 @@
 #include "apps/command_line.hpp"
 
 #include "apps/bench_model.hpp"
+#include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "apps/output.hpp"
 #include "apps/values.hpp"
@@ -164,7 +165,8 @@ context ends. Texts get the beginning-of-sequence token where the tokenizer says
 
 FILE.jsonl has one object a line: {"id": ..., "text": "..."} or {"id": ..., "tokens": [...]}, and
 where it differs from the options: max_tokens (or n), temperature, top_p, top_k, min_p, seed, stop,
-ignore_eos, repetition_penalty, presence_penalty, frequency_penalty.
+ignore_eos, repetition_penalty, presence_penalty, frequency_penalty. Without --json a line
+"== ID ==" stands before each of several answers.
 
 Examples:
   atoll complete models/tiny -p "In the beginning God created" -n 24
@@ -200,7 +202,7 @@ answer; at the prompt, twice, it leaves, as Ctrl-D does. /help lists the command
 
 Examples:
   atoll chat models/tiny
-  atoll chat models/tiny -q "Recite Genesis 1."
+  atoll chat models/tiny -q "请背诵《静夜思》 李白"
   atoll chat MODEL --system "Answer in one sentence." --temperature 0.6 --top-p 0.95)");
   add_model(app, a, model_help);
   CLI::Option* text = app.add_option("-q,--quick", a.text, "answer this and end");
@@ -226,7 +228,7 @@ void add_tokenizer(CLI::App& root, arguments& a, bool is_tokenize) {
   CLI::App& app = *root.add_subcommand(is_tokenize ? "tokenize" : "detokenize",
                                        is_tokenize ? "text to tokens" : "tokens to text");
   app.footer(is_tokenize ? R"(Examples:
-  atoll tokenize models/tiny "In the beginning"
+  atoll tokenize models/tiny "In the beginning God created"
   atoll tokenize models/tiny --file texts.jsonl        {"text":...} in, {"tokens":[...]} out)"
                          : R"(Examples:
   atoll detokenize models/tiny "263 1294 276"
@@ -404,6 +406,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   app.footer("atoll COMMAND --help tells more and gives examples.\n"
              "Exit codes: 0 done, 1 failed, 2 usage or invalid model or input, 130 interrupted.");
   app.require_subcommand(1);
+  app.set_version_flag("--version", version_line(), "as atoll version");
   add_complete(app, *a);
   add_chat(app, *a);
   add_tokenizer(app, *a, true);

@@ -44,12 +44,15 @@ std::string json_line(const prompt& p, const answer& a, bool has_text) {
   line += ",\"usage\":{\"prompt_tokens\":" + std::to_string(a.prompt_tokens) +
           ",\"completion_tokens\":" + std::to_string(generated) +
           ",\"total_tokens\":" + std::to_string(a.prompt_tokens + generated) + "}";
-  const double first = a.first_token_s - a.submitted_s;
-  const double rest = a.ended_s - a.first_token_s;
-  const double rate = generated > 1 && rest > 0 ? static_cast<double>(generated - 1) / rest : 0;
-  return line + ",\"timings\":{\"first_token_s\":" + fixed(first, 6) +
-         ",\"total_s\":" + fixed(a.ended_s - a.submitted_s, 6) +
-         ",\"tokens_per_second\":" + fixed(rate, 3) + "}}\n";
+  std::string first = "null", rate = "null";
+  if (a.first_token_s) {
+    first = fixed(*a.first_token_s - a.submitted_s, 6);
+    const double rest = a.ended_s - *a.first_token_s;
+    if (generated > 1 && rest > 0) rate = fixed(static_cast<double>(generated - 1) / rest, 3);
+  }
+  return line + ",\"timings\":{\"first_token_s\":" + first +
+         ",\"total_s\":" + fixed(a.ended_s - a.submitted_s, 6) + ",\"tokens_per_second\":" + rate +
+         "}}\n";
 }
 
 /// What the answers are written as.
@@ -78,6 +81,9 @@ public:
 private:
   result<void> done(std::size_t index, const answer& a) {
     speed_.add(a);
+    if (!options_.as_json && a.finish == "cancelled" && a.tokens.empty()) return {};
+    if (!options_.as_json && prompts_.size() > 1)
+      ATOLL_TRY(to_.write("== " + prompts_[index].id + " ==\n"));
     if (options_.as_json) {
       ATOLL_TRY(to_.write(json_line(prompts_[index], a, has_words_)));
     } else if (is_streamed_) {
@@ -89,7 +95,7 @@ private:
       append_list(line, a.tokens);
       ATOLL_TRY(to_.write(line + "\n"));
     }
-    return options_.out.empty() ? to_.flush() : result<void>{};
+    return to_.is_file() ? result<void>{} : to_.flush();
   }
 
   output& to_;
@@ -103,13 +109,13 @@ private:
 }  // namespace
 
 result<int> run_complete(complete_options o) {
-  hold_interrupts();
   const auto files = system_disk();
   ATOLL_ASSIGN(std::vector<prompt> prompts, gather(*files, o));
   seed_others(prompts);
   ATOLL_ASSIGN(const model_files found, find_model(*files, o.engine));
   ATOLL_TRY(encode_prompts(
       prompts, found.words.get(), o.with_bos, found.config.vocab_size, found.cluster.context_max));
+  hold_interrupts();
   ATOLL_ASSIGN(const auto cluster, start_engine(*files, found, o.engine));
   ATOLL_ASSIGN(output to, output::open(*files, o.out));
   answer_writer writer{to, o, prompts, found.words != nullptr};
@@ -119,7 +125,8 @@ result<int> run_complete(complete_options o) {
     note("atoll: a request failed: " + ran.failure->message() + "\n");
     return 1;
   }
-  if (ran.interrupt == 0 || o.out.empty()) ATOLL_TRY(to.finish());
+  if (ran.interrupt == 0 || !to.is_file()) ATOLL_TRY(to.finish());
+  if (ran.interrupt != 0) note("atoll: interrupted\n");
   if (!o.engine.quiet) note("atoll: " + writer.speed().summary(cluster->description()) + "\n");
   return ran.interrupt == 0 ? 0 : 128 + ran.interrupt;
 }

@@ -111,7 +111,7 @@ private:
   void take(stamped_event& e) {
     under_way& u = all_[e.request];
     answer& a = u.so_far;
-    if (!e.event.tokens.empty() && a.first_token_s == 0) a.first_token_s = since(e.when);
+    if (!e.event.tokens.empty() && !a.first_token_s) a.first_token_s = since(e.when);
     for (actors::observation& o : e.event.observations) a.seen.push_back(std::move(o));
     for (const token_id token : e.event.tokens) {
       if (u.is_cut) break;
@@ -122,7 +122,6 @@ private:
     if (u.decoder && !u.is_cut) show(e.request, u.decoder->flush());
     if (!u.is_cut) show_plain(e.request, u.stops->flush());
     a.ended_s = since(e.when);
-    if (a.first_token_s == 0) a.first_token_s = a.ended_s;
     a.finish = u.is_cut ? "stop" : finish_name(e.event.finish);
     if (!u.is_cut && e.event.cause) a.cause = e.event.cause;
     u.has_ended = true;
@@ -201,9 +200,9 @@ void speed_meter::add(const answer& done) {
   prompt_tokens_ += done.prompt_tokens;
   generated_ += count;
   after_first_ += std::max<std::int64_t>(0, count - 1);
-  prompts_end_s_ = std::max(prompts_end_s_, done.first_token_s);
-  if (first_token_s_ < 0 || done.first_token_s < first_token_s_)
-    first_token_s_ = done.first_token_s;
+  const double first = done.first_token_s.value_or(done.ended_s);
+  prompts_end_s_ = std::max(prompts_end_s_, first);
+  if (first_token_s_ < 0 || first < first_token_s_) first_token_s_ = first;
   end_s_ = std::max(end_s_, done.ended_s);
 }
 

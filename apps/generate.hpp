@@ -25,7 +25,7 @@ struct answer {
   std::int64_t prompt_tokens = 0;
   // Seconds since the run began.
   double submitted_s = 0;
-  double first_token_s = 0;  // or the end, without one
+  std::optional<double> first_token_s;
   double ended_s = 0;
 };
 

@@ -18,8 +18,12 @@ namespace {
 sigset_t held_signals() {
   sigset_t held;
   ::sigemptyset(&held);
-  ::sigaddset(&held, SIGINT);
-  ::sigaddset(&held, SIGTERM);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    // A held signal would arrive even where it is ignored.
+    struct sigaction before {};
+    if (::sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    ::sigaddset(&held, signal);
+  }
   return held;
 }
 
@@ -94,7 +98,8 @@ line_reader::outcome line_reader::read(std::string& line) {
     }
     if (at_end_) return outcome::end;
     wait_for(STDIN_FILENO);
-    if (take_interrupt() != 0) return outcome::interrupt;
+    interrupt_ = take_interrupt();
+    if (interrupt_ != 0) return outcome::interrupt;
     std::array<char, 4096> block;
     const ssize_t n = ::read(STDIN_FILENO, block.data(), block.size());
     if (n > 0) held_.append(block.data(), static_cast<std::size_t>(n));

@@ -14,7 +14,8 @@
 
 namespace atl::apps {
 
-/// Holds SIGINT and SIGTERM in this thread and those it starts; before any thread starts.
+/// Holds SIGINT, SIGTERM and SIGHUP in this thread and those it starts, but for those that are
+/// ignored (as under nohup); before any thread starts. Until then they end the process as ever.
 void hold_interrupts();
 
 /// The interrupts since the last call; 0 when there is none, else the signal's number.
@@ -55,10 +56,13 @@ class line_reader {
 public:
   enum class outcome { line, end, interrupt };
   outcome read(std::string& line);
+  /// The signal of the last outcome::interrupt.
+  int interrupt() const { return interrupt_; }
 
 private:
   std::string held_;
   bool at_end_ = false;
+  int interrupt_ = 0;
 };
 
 }  // namespace atl::apps

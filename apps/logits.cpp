@@ -100,7 +100,6 @@ write_line(output& to, const prompt& p, std::vector<observation> seen, const log
 }  // namespace
 
 result<int> run_logits(const logits_options& o) {
-  hold_interrupts();
   if (o.prompts.empty())
     return error{errc::invalid_argument, "there is no prompt; give --prompts FILE.jsonl"};
   const auto files = system_disk();
@@ -110,6 +109,7 @@ result<int> run_logits(const logits_options& o) {
   ATOLL_ASSIGN(const model_files found, find_model(*files, o.engine));
   ATOLL_TRY(encode_prompts(
       prompts, found.words.get(), o.with_bos, found.config.vocab_size, found.cluster.context_max));
+  hold_interrupts();
   ATOLL_ASSIGN(const auto cluster, start_engine(*files, found, o.engine));
   ATOLL_ASSIGN(output to, output::open(*files, o.out));
   speed_meter speed;
@@ -121,11 +121,15 @@ result<int> run_logits(const logits_options& o) {
   };
   const observe wanted{true, o.with_hidden, o.with_routing};
   ATOLL_ASSIGN(const run_outcome ran, run_prompts(*cluster, found, prompts, wanted, l));
+  if (!to.is_file()) ATOLL_TRY(to.flush());  // what is there ends with a whole line
   if (ran.failure) {
     note("atoll: a request failed: " + ran.failure->message() + "\n");
     return 1;
   }
-  if (ran.interrupt != 0) return 128 + ran.interrupt;
+  if (ran.interrupt != 0) {
+    note("atoll: interrupted\n");
+    return 128 + ran.interrupt;
+  }
   ATOLL_TRY(to.finish());
   if (!o.engine.quiet) note("atoll: " + speed.summary(cluster->description()) + "\n");
   return 0;

@@ -16,6 +16,7 @@ public:
   /// Standard output where `path` is empty or "-".
   static result<output> open(disk& files, const std::string& path);
 
+  bool is_file() const noexcept { return file_ != nullptr; }
   /// Collected in blocks; see flush().
   result<void> write(std::string_view text);
   /// Hands on what was collected, so that a person sees it.

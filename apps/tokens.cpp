@@ -1,5 +1,6 @@
 // atoll tokenize and detokenize.
 #include "apps/commands.hpp"
+#include "apps/inbox.hpp"
 #include "apps/json_text.hpp"
 #include "apps/output.hpp"
 #include "apps/values.hpp"
@@ -68,8 +69,10 @@ result<int> run_tokenize(const tokenizer_options& o) {
   if (!o.text) {
     ATOLL_ASSIGN(lines, read_prompts(*files, o.file, line_fields::text, {}));
   }
+  hold_interrupts();
   ATOLL_ASSIGN(output to, output::open(*files, o.out));
   for (const prompt& p : lines) {
+    if (const int signal = take_interrupt(); signal != 0) return 128 + signal;
     ATOLL_ASSIGN(const auto tokens, encode(*words, p, o));
     std::string line = o.text ? "" : "{\"tokens\":";
     append_list(line, tokens);
@@ -89,8 +92,10 @@ result<int> run_detokenize(const tokenizer_options& o) {
   } else {
     ATOLL_ASSIGN(lines, read_prompts(*files, o.file, line_fields::tokens, {}));
   }
+  hold_interrupts();
   ATOLL_ASSIGN(output to, output::open(*files, o.out));
   for (const prompt& p : lines) {
+    if (const int signal = take_interrupt(); signal != 0) return 128 + signal;
     const std::string text = words->decode(p.tokens, o.skip_special);
     ATOLL_TRY(to.write(o.text ? text + "\n" : "{\"text\":" + quoted(text) + "}\n"));
   }

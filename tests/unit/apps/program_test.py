@@ -4,6 +4,7 @@
 Usage: program_test.py ATOLL SOURCE_DIR
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 ATOLL, SOURCE = sys.argv[1], sys.argv[2]
@@ -114,6 +116,56 @@ class Complete(Folder):
         self.assertEqual(running.returncode, 130)
         self.assertTrue((first + rest).endswith(b"\n"))
 
+    def test_an_interrupt_ends_it_while_it_waits_for_prompts(self):
+        for command in ("complete", "logits"):
+            with subprocess.Popen([ATOLL, command, TINY, "--prompts", "-"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+                # Reading: the pipe has been emptied.
+                running.stdin.write(b"\n")
+                running.stdin.flush()
+                while fcntl.ioctl(running.stdin, termios.FIONREAD, b"\0" * 4) != b"\0" * 4:
+                    self.assertIsNone(running.poll())
+                running.send_signal(signal.SIGINT)
+                running.wait(timeout=30)
+            self.assertEqual(running.returncode, -signal.SIGINT)
+
+    def test_a_lost_terminal_leaves_no_half_file(self):
+        out = self.path("out.jsonl")
+        with subprocess.Popen([ATOLL, "complete", TINY, "-p", "And", "-n", "2000", "--ignore-eos",
+                               "-o", out], stderr=subprocess.PIPE) as running:
+            while not os.listdir(self.folder):
+                self.assertIsNone(running.poll())
+            running.send_signal(signal.SIGHUP)
+            _, said = running.communicate(timeout=30)
+        self.assertEqual(running.returncode, 128 + signal.SIGHUP)
+        self.assertEqual(os.listdir(self.folder), [])
+        self.assertIn(b"interrupted", said)
+
+    def test_interrupted_logits_are_whole_lines(self):
+        prompts = self.path("in.jsonl", '{"tokens":[%s1]}\n' % ("1," * 60) * 60)
+        with subprocess.Popen([ATOLL, "logits", TINY, "--prompts", prompts, "-q"], bufsize=0,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            first = running.stdout.read(1)
+            running.send_signal(signal.SIGINT)
+            rest, said = running.communicate(timeout=30)
+        self.assertEqual((running.returncode, said), (130, b"atoll: interrupted\n"))
+        self.assertTrue((first + rest).endswith(b"}\n"))
+        for line in (first + rest).splitlines():
+            self.assertTrue(line.startswith(b'{"id":') and line.endswith(b"}"))
+
+    def test_several_answers_are_told_apart(self):
+        prompts = '{"id":"a b","text":"床前明月光，"}\n{"text":"床前明月光，","n":0}\n'
+        ran = atoll("complete", TINY, "--prompts", "-", "-q", stdin=prompts)
+        self.assertEqual((ran.returncode, ran.stdout),
+                         (0, '== "a b" ==\n疑是地上霜。\n== 1 ==\n\n'), ran.stderr)
+
+    def test_speeds_that_cannot_be_told_are_null(self):
+        prompts = "".join('{"text":"And","n":%d,"ignore_eos":true}\n' % n for n in (0, 1, 2))
+        ran = atoll("complete", TINY, "--prompts", "-", "--json", stdin=prompts)
+        times = [a["timings"] for a in lines(ran.stdout)]
+        self.assertEqual([t["first_token_s"] is None for t in times], [True, False, False])
+        self.assertEqual([t["tokens_per_second"] is None for t in times], [True, True, False])
+
     def test_a_reader_that_leaves_ends_it_without_noise(self):
         with subprocess.Popen([ATOLL, "complete", TINY, "-p", "And", "-n", "2000", "--ignore-eos",
                                "-q"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
@@ -132,9 +184,13 @@ class Refusals(Folder):
                 ('{"tokens":[%s1]}' % ("1," * 2048), "2049", "2048"),
                 ('{"text":"a","tempo":1}', '"tempo"'),
                 ('{"text":"a","temperature":-1}', "temperature", "-1"),
-                ('{"text":"a"', "")):
+                ('{"text":"a","text":"b"}', "twice"),
+                ('{"text":"a","id":null}', '"id" is null'),
+                ('{"text":"a"', "not valid JSON", '{"id":1,"text":"..."}')):
             prompts = self.path("in.jsonl", '{"text":"fine"}\n' + line + "\n")
-            self.refused(atoll("complete", TINY, "--prompts", prompts), prompts + ":2", *words)
+            ran = atoll("complete", TINY, "--prompts", prompts)
+            self.refused(ran, prompts + ":2", *words)
+            self.assertNotIn("line 1", ran.stderr)
         self.refused(atoll("complete", TINY, "--prompts", self.path("none")), self.path("none"))
 
     def test_usage(self):
@@ -248,6 +304,7 @@ class OtherCommands(Folder):
         self.assertNotIn("WRONG", ran.stdout)
         version = json.loads(atoll("version", "--json").stdout)
         self.assertRegex(version["version"], r"^\d+\.\d+\.\d+$")
+        self.assertEqual(atoll("--version").stdout, atoll("version").stdout)
 
     def test_bench_model(self):
         ran = atoll("bench", "model", TINY, "-p", "16", "-n", "8", "-d", "0,20", "-b", "1,2", "-r",
