@@ -1,7 +1,7 @@
 // Where frames become messages and messages frames: the only part of the actors that touches the
 // transport. Each node has one. Every frame has passed the transport's checks (header, checksum)
 // and the codec's (structure, meaning) before an actor sees it; one that fails is counted, logged
-// once a second at most, and dropped.
+// and dropped.
 //
 // Threads: bind() before the first frame; the rest from any thread.
 #pragma once

@@ -56,6 +56,7 @@ struct errand {
   transport::address to;
   time_point_ns deadline;
   int tries = 0;
+  std::optional<error> refusal;  // it cannot be sent, now or later
 };
 
 class router final : public router_actor::base {
@@ -283,7 +284,15 @@ void router::dispatch(errand& e) {
   ++e.tries;
   e.deadline = parts_.time->now() + parts_.answer_deadline;
   auto sent = parts_.mail->send(router_slot_base + parts_.shard.value, e.to, e.message);
-  if (sent.has_error()) log_warning("rows not sent, will be repeated: " + sent.error().message());
+  if (sent.has_error()) {
+    const errc code = sent.error().code();
+    if (code == errc::overloaded || code == errc::peer_gone) {
+      log_warning("rows not sent, will be repeated: " + sent.error().message());
+    } else {
+      e.refusal = sent.error();
+      this->send(this, overdue_atom::value);  // fails the call once this handler has ended
+    }
+  }
   watch_deadlines();
 }
 
@@ -375,17 +384,21 @@ void router::watch_deadlines() {
 void router::repeat_overdue() {
   watching_ = false;
   const time_point_ns now = parts_.time->now();
-  std::vector<std::uint32_t> failed;
+  std::vector<std::pair<std::uint32_t, error>> failed;
   for (auto& [id, e] : errands_) {
-    if (e.tries == 0 || e.deadline > now || calls_[e.lane]->failure) continue;
-    if (e.tries >= tries_max) {
-      failed.push_back(e.lane);
+    if (e.tries == 0 || calls_[e.lane]->failure) continue;
+    if (e.refusal) {
+      failed.emplace_back(e.lane, *e.refusal);
+    } else if (e.deadline > now) {
+      continue;
+    } else if (e.tries >= tries_max) {
+      failed.emplace_back(e.lane, error{errc::deadline, "an expert group did not answer"});
     } else {
       dispatch(e);
     }
   }
-  for (const std::uint32_t lane : failed)
-    if (calls_[lane]->open) fail(lane, error{errc::deadline, "an expert group did not answer"});
+  for (auto& [lane, why] : failed)
+    if (calls_[lane]->open) fail(lane, std::move(why));
   watch_deadlines();
 }
 

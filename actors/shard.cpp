@@ -100,6 +100,7 @@ private:
 };
 
 void shard::accept(const wire::submit& request) {
+  if (sequences_.contains(request.request)) return;  // a repeat of what is under way
   auto made = make_sequence(request, config());
   result<void> added;
   if (!made.has_error()) {
@@ -278,6 +279,15 @@ void shard::report(const lane& l, const lane_part& part) {
   s.observed = std::max(s.observed, part.first_position + part.tokens);
   if (part.token_row < 0 || !sequences_.contains(s.request.request)) return;
   const token_id sampled = l.sampled[static_cast<std::size_t>(part.token_row)];
+  if (sampled == no_token) {
+    const error why{errc::invalid_model,
+                    "the model's logits after position " +
+                        std::to_string(part.first_position + part.tokens - 1) +
+                        " are not numbers (NaN): its weights are damaged or overflow"};
+    schedule::remove(planner_, s.request.request);
+    drop(s.request.request, wire::finish_reason::error, &why);
+    return;
+  }
   wire::tokens message;
   message.request = s.request.request;
   message.position_first = static_cast<std::uint32_t>(s.emitted.size());

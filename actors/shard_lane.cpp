@@ -30,6 +30,12 @@ wire::rows rows_of(lane_part& part, std::int64_t rows, std::int64_t width) {
   return r;
 }
 
+bool has_nan(const float* values, std::int64_t count) {
+  bool found = false;
+  for (std::int64_t i = 0; i < count; ++i) found |= values[i] != values[i];
+  return found;
+}
+
 void resize_record(lane_part& part, std::int64_t rows, std::int64_t width) {
   part.record = std::make_shared<std::vector<float>>(static_cast<std::size_t>(rows * width));
 }
@@ -154,6 +160,10 @@ tensor::phase sample_phase(lane& l, std::int64_t vocabulary) {
                           logits,
                           static_cast<std::size_t>(vocabulary) * sizeof(float));
             if (row != part.token_row) return;
+            if (has_nan(logits, vocabulary)) {
+              l.sampled[chunk] = no_token;
+              return;
+            }
             const sequence& s = *part.owner;
             l.sampled[chunk] = s.sampler->pick(
                 {logits, static_cast<std::size_t>(vocabulary)}, s.request.prompt, s.emitted);

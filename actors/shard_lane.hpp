@@ -29,6 +29,9 @@ struct lane_part {
   std::shared_ptr<std::vector<float>> record;  // what a phase copies for the report
 };
 
+/// Sampled from logits that are not numbers.
+inline constexpr token_id no_token = -1;
+
 struct lane {
   attention::micro_batch batch;
   std::vector<lane_part> parts;

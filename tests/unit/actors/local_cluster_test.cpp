@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -94,6 +95,23 @@ TEST(local_cluster, EndsCleanlyWithRequestsRunning) {
   }
   seen->wait();
   EXPECT_EQ(seen->last.finish, finish_reason::cancelled);
+}
+
+TEST(local_cluster, LogitsThatAreNotNumbersEndTheRequestWithAnError) {
+  auto damaged = std::make_shared<model::model_weights>(*tiny());
+  const std::vector<float> nan(static_cast<std::size_t>(damaged->config.hidden),
+                               std::numeric_limits<float>::quiet_NaN());
+  damaged->final_norm = {
+      reinterpret_cast<const std::byte*>(nan.data()), tensor::dtype::f32, damaged->config.hidden};
+  auto cluster = local_cluster::start(damaged, {}).value();
+  collector c;
+  ASSERT_TRUE(cluster->submit(ask(prompt_of(5, 1), 8), c.listener()).has_value());
+  c.wait();
+  EXPECT_EQ(c.last.finish, finish_reason::error);
+  ASSERT_TRUE(c.last.cause);
+  EXPECT_EQ(c.last.cause->code(), errc::invalid_model);
+  EXPECT_TRUE(c.tokens.empty());
+  EXPECT_EQ(cluster->usage().pages_used, 0U);
 }
 
 TEST(local_cluster, RefusesWhatCannotBe) {
