@@ -20,10 +20,6 @@ target_compile_options(atoll_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   # Results must not depend on what a compiler contracts or reorders: fused operations are written out.
   -ffp-contract=off)
-if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # GCC 12 warns of overlapping copies inside std::string's operator+ (its bug 105651).
-  target_compile_options(atoll_options INTERFACE -Wno-restrict)
-endif()
 if(ATOLL_WERROR)
   target_compile_options(atoll_options INTERFACE -Werror)
 endif()
