@@ -2,12 +2,12 @@
 
 #include "attention/kv/page_pool.hpp"
 #include "attention/shard_compute.hpp"
+#include "runtime/base/sizes.hpp"
 #include "transport/frame.hpp"
 
 #include <algorithm>
 #include <string>
 #include <thread>
-#include <unistd.h>
 
 namespace atl::actors {
 namespace {
@@ -18,11 +18,6 @@ constexpr std::size_t kv_bytes_least = std::size_t{256} << 20;
 
 error bad(const std::string& option, std::int64_t value, const std::string& rule) {
   return {errc::invalid_argument, option + " " + std::to_string(value) + ": it must be " + rule};
-}
-
-std::size_t machine_bytes() {
-  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 std::size_t shard_pages(const cluster_options& o, const model::model_config& config) {
@@ -50,6 +45,10 @@ result<void> check_counts(const cluster_options& o, const model::model_config& c
   ATOLL_TRY(between("--attention-shards", o.attention_shards, 1, 256));
   ATOLL_TRY(between(
       "--expert-groups", o.expert_groups, 1, std::max<std::int64_t>(1, config.routed_experts)));
+  if (o.replicas > o.expert_groups)
+    return bad("--replicas",
+               o.replicas,
+               "at most --expert-groups, " + std::to_string(o.expert_groups) + " here");
   ATOLL_TRY(between("--replicas", o.replicas, 1, o.expert_groups));
   ATOLL_TRY(between("--threads", o.threads, 0, 1024));
   ATOLL_TRY(between("--batch-size", o.sequences_max, 1, 65536));
@@ -84,7 +83,7 @@ result<cluster_options> resolved(const cluster_options& asked, const model::mode
   if (!is_context_asked) o.context_max = config.max_position;
   if (o.kv_bytes == 0)
     o.kv_bytes =
-        std::min(kv_bytes_needed(o, config), std::max(kv_bytes_least, machine_bytes() / 8));
+        std::min(kv_bytes_needed(o, config), std::max(kv_bytes_least, machine_memory_bytes() / 8));
   const auto tokens = static_cast<std::int64_t>(shard_pages(o, config)) * attention::kv_page_tokens;
   if (tokens == 0 || (is_context_asked && tokens < o.context_max)) {
     const std::int64_t wanted = is_context_asked ? o.context_max : attention::kv_page_tokens;
@@ -92,10 +91,10 @@ result<cluster_options> resolved(const cluster_options& asked, const model::mode
                               attention::shard_compute::page_bytes(config) *
                               static_cast<std::size_t>(o.attention_shards);
     return error{errc::out_of_memory,
-                 "--kv-memory " + std::to_string(o.kv_bytes) + ": " +
+                 "--kv-memory " + human_size(o.kv_bytes) + ": " +
                      std::to_string(o.attention_shards) + " shard(s) with one sequence of " +
-                     std::to_string(wanted) + " tokens each need " + std::to_string(least) +
-                     " bytes; raise it or lower --max-seq-len"};
+                     std::to_string(wanted) + " tokens each need " + human_size(least) +
+                     "; raise it or lower --max-seq-len"};
   }
   o.context_max = std::min(o.context_max, tokens);
   return o;

@@ -1,8 +1,10 @@
 // atoll inspect and doctor: what a model is, and what this machine and this build can do.
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
+#include "apps/json_text.hpp"
 #include "apps/output.hpp"
 #include "apps/values.hpp"
+#include "runtime/base/sizes.hpp"
 #include "runtime/kernels/isa.hpp"
 #include "runtime/kernels/matmul.hpp"
 #include "runtime/kernels/reference/matmul.hpp"
@@ -160,15 +162,32 @@ result<bool> tell_model(report& to, disk& files, const engine_options& o) {
   ATOLL_TRY(to.line("supported", i.is_supported() ? "yes" : "no: " + i.unsupported));
   if (!i.is_supported()) return false;
   ATOLL_ASSIGN(const model_files found, find_model(files, o));
-  const std::size_t needed = i.bytes + found.cluster.kv_bytes + model::memory_overhead_bytes;
-  const std::size_t there = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
-                            static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto needed = check_memory(files, found, o);
+  const bool fits = needed.has_value();
+  if (!fits && needed.error().code() != errc::out_of_memory) return needed.error();
   ATOLL_TRY(to.line("memory needed",
-                    human_size(needed) + " of " + human_size(there) +
-                        (needed > there ? ": TOO MUCH; lower --kv-memory or --batch-size" : "")));
+                    fits ? human_size(*needed) + " of " + human_size(memory_limit(o))
+                         : "TOO MUCH: " + needed.error().message()));
   ATOLL_TRY(to.line("context", std::to_string(found.cluster.context_max) + " tokens"));
   ATOLL_TRY(to.line("tokenizer", found.words ? "there" : "none: prompts as tokens only"));
-  return needed <= there;
+  return fits;
+}
+
+/// Errors of a configuration read "FILE: FIELD is VALUE; ...": others have no field.
+std::string invalid_json(const error& why) {
+  const std::string message = why.message();
+  constexpr std::string_view file = "config.json: ";
+  const std::size_t at = message.find(file);
+  std::string_view field;
+  if (at != std::string::npos) {
+    field = std::string_view{message}.substr(at + file.size());
+    const std::size_t end = field.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.");
+    field = end != std::string_view::npos && field.substr(end).starts_with(" is ")
+                ? field.substr(0, end)
+                : std::string_view{};
+  }
+  return "{\"supported\":false,\"field\":" + (field.empty() ? "null" : quoted(field)) +
+         ",\"message\":" + quoted(message) + "}\n";
 }
 
 }  // namespace
@@ -177,8 +196,14 @@ result<int> run_inspect(const inspect_options& o) {
   const auto files = system_disk();
   ATOLL_ASSIGN(const std::string directory,
                model::resolve_model(*files, o.model, model::system_environment()));
-  ATOLL_ASSIGN(const model::inspection found, model::inspect(*files, directory));
   ATOLL_ASSIGN(output to, output::open(*files, ""));
+  const auto inspected = model::inspect(*files, directory);
+  if (inspected.has_error()) {
+    if (o.as_json) ATOLL_TRY(to.write(invalid_json(inspected.error())));
+    ATOLL_TRY(to.finish());
+    return inspected.error();
+  }
+  const model::inspection& found = *inspected;
   ATOLL_TRY(to.write(o.as_json ? model::to_json(found) + "\n" : model::to_text(found)));
   ATOLL_TRY(to.finish());
   return found.is_supported() ? 0 : 2;

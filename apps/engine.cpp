@@ -4,6 +4,7 @@
 #include "apps/output.hpp"
 #include "apps/values.hpp"
 #include "runtime/base/clock.hpp"
+#include "runtime/base/sizes.hpp"
 #include "runtime/model/checkpoint.hpp"
 
 #include <algorithm>
@@ -58,6 +59,10 @@ std::int64_t model_files::vocabulary() const {
 }
 
 result<model_files> find_model(disk& files, const engine_options& options) {
+  if (options.memory_bytes > machine_memory_bytes())
+    return error{errc::invalid_argument,
+                 "--memory " + human_size(options.memory_bytes) + ": this machine has " +
+                     human_size(machine_memory_bytes()) + "; give at most that"};
   model_files found;
   ATOLL_ASSIGN(found.directory,
                model::resolve_model(files, options.model, model::system_environment()));
@@ -69,11 +74,25 @@ result<model_files> find_model(disk& files, const engine_options& options) {
   return found;
 }
 
+std::size_t memory_limit(const engine_options& options) {
+  return options.memory_bytes != 0 ? options.memory_bytes : machine_memory_bytes();
+}
+
+result<std::size_t>
+check_memory(disk& files, const model_files& found, const engine_options& options) {
+  model::load_options load;
+  load.memory_limit_bytes = memory_limit(options);
+  load.kv_bytes = found.cluster.kv_bytes;
+  load.populate = false;
+  ATOLL_ASSIGN(const auto weights, model::load_weights(files, found.directory, load));
+  return weights->bytes + load.kv_bytes + model::memory_overhead_bytes;
+}
+
 result<std::shared_ptr<const model::model_weights>>
 load_model(disk& files, const model_files& found, const engine_options& options) {
   load_progress progress;
   model::load_options load;
-  load.memory_limit_bytes = options.memory_bytes;
+  load.memory_limit_bytes = memory_limit(options);
   load.kv_bytes = found.cluster.kv_bytes;
   load.progress = [&](std::size_t done, std::size_t total) {
     if (!options.quiet) progress.show(done, total);

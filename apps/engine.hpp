@@ -37,6 +37,14 @@ struct model_files {
 
 result<model_files> find_model(disk& files, const engine_options& options);
 
+/// What the process may use: --memory, or all the machine has.
+std::size_t memory_limit(const engine_options& options);
+
+/// Bytes that weights, key-value cache and the rest need. Refuses what exceeds the limit with the
+/// sum, as load_model() does; loads nothing.
+result<std::size_t>
+check_memory(disk& files, const model_files& found, const engine_options& options);
+
 /// Loads the weights; says so on standard error when it takes longer than a second.
 result<std::shared_ptr<const model::model_weights>>
 load_model(disk& files, const model_files& found, const engine_options& options);

@@ -1,7 +1,6 @@
 #include "apps/values.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -84,18 +83,6 @@ std::string_view nearest_name(std::string_view given, std::span<const std::strin
     best_distance = distance;
   }
   return best;
-}
-
-std::string human_size(std::size_t bytes) {
-  constexpr std::array<const char*, 4> units{"KiB", "MiB", "GiB", "TiB"};
-  if (bytes < 1024) return std::to_string(bytes) + " bytes";
-  double value = static_cast<double>(bytes) / 1024;
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < units.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  return fixed(value, value < 10 ? 1 : 0) + " " + units[unit];
 }
 
 std::string fixed(double value, int digits) {

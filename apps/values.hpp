@@ -24,9 +24,6 @@ parse_counts(std::string_view option, std::string_view text, std::int64_t lo, st
 /// empty.
 std::string_view nearest_name(std::string_view given, std::span<const std::string_view> known);
 
-/// "1.5 GiB", "12 MiB", "800 bytes".
-std::string human_size(std::size_t bytes);
-
 /// `value` with so many digits after the point.
 std::string fixed(double value, int digits);
 

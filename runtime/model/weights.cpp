@@ -1,12 +1,12 @@
 #include "runtime/model/weights.hpp"
 
+#include "runtime/base/sizes.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/populate.hpp"
 #include "runtime/model/tensor_plan.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <unordered_set>
 
@@ -14,12 +14,6 @@ namespace atl::model {
 namespace {
 
 using tensor::scale_block;
-
-std::string gigabytes(std::size_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  return text;
-}
 
 error tensor_error(const located_tensor& at, const std::string& what) {
   return {errc::invalid_model, at.file->path() + ": tensor " + at.tensor->name + ": " + what};
@@ -244,12 +238,12 @@ result<void> check_memory(const model_weights& weights, const load_options& opti
                          __builtin_add_overflow(needed, memory_overhead_bytes, &needed);
   if (!overflows && needed <= options.memory_limit_bytes) return {};
   return error{errc::out_of_memory,
-               weights.directory + ": needs " + gigabytes(weights.bytes) + " for weights + " +
-                   gigabytes(options.kv_bytes) + " for the key-value cache + " +
-                   gigabytes(memory_overhead_bytes) +
-                   " besides = " + (overflows ? "more than can be addressed" : gigabytes(needed)) +
-                   ", the limit is " + gigabytes(options.memory_limit_bytes) +
-                   "; raise --memory, lower --kv-memory, or spread the model over more nodes"};
+               weights.directory + ": needs " + human_size(weights.bytes) + " for weights + " +
+                   human_size(options.kv_bytes) + " for the key-value cache + " +
+                   human_size(memory_overhead_bytes) +
+                   " besides = " + (overflows ? "more than can be addressed" : human_size(needed)) +
+                   ", and " + human_size(options.memory_limit_bytes) +
+                   " may be used; lower --kv-memory, or raise --memory where the machine has more"};
 }
 
 }  // namespace

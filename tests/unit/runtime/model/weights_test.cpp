@@ -355,7 +355,7 @@ TEST(weights, what_cannot_fit_is_refused_with_the_sum) {
   const auto refused = load_weights(*disk, directory, options);
   ASSERT_TRUE(refused.has_error());
   EXPECT_EQ(refused.error().code(), errc::out_of_memory);
-  EXPECT_NE(refused.error().message().find("2.15 GB for the key-value cache"), std::string::npos)
+  EXPECT_NE(refused.error().message().find("2.0 GiB for the key-value cache"), std::string::npos)
       << refused.error().message();
   EXPECT_FALSE(is_populating);
   ++options.memory_limit_bytes;
