@@ -9,6 +9,7 @@
 #include "apps/values.hpp"
 #include "apps/weight_traffic.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/model/checkpoint.hpp"
 #include "runtime/model/inspect.hpp"
 
 #include <algorithm>
@@ -337,6 +338,20 @@ std::int64_t largest(const std::vector<std::int64_t>& values) {
   return *std::max_element(values.begin(), values.end());
 }
 
+/// The longest sequence asked for has to fit what the model was made for.
+result<void> check_context(disk& files, const bench_options& o) {
+  ATOLL_ASSIGN(const std::string directory,
+               model::resolve_model(files, o.engine.model, model::system_environment()));
+  ATOLL_ASSIGN(const model::model_config config, model::read_config(files, directory));
+  if (o.engine.cluster.context_max <= config.max_position) return {};
+  return error{errc::invalid_argument,
+               "-p " + std::to_string(largest(o.prompts)) + ", -d " +
+                   std::to_string(largest(o.depths)) + ", -n " +
+                   std::to_string(largest(o.answers)) + ": together they need a context of " +
+                   std::to_string(o.engine.cluster.context_max) + " tokens, and the model's is " +
+                   std::to_string(config.max_position) + "; lower one of them"};
+}
+
 }  // namespace
 
 result<int> run_bench_model(const bench_options& asked) {
@@ -347,6 +362,7 @@ result<int> run_bench_model(const bench_options& asked) {
   cluster.sequences_max = static_cast<int>(largest(o.batches));
   cluster.context_max = std::max(largest(o.depths), short_prompt) +
                         std::max(largest(o.prompts) + 1, largest(o.answers)) + 1;
+  ATOLL_TRY(check_context(*files, o));
   ATOLL_ASSIGN(const model_files found, find_model(*files, o.engine));
   ATOLL_ASSIGN(const auto weights, load_model(*files, found, o.engine));
   if (o.threads.empty()) o.threads.push_back(found.cluster.threads);
