@@ -47,12 +47,32 @@ public:
   const speed_meter& speed() const { return speed_; }
 
 private:
+  /// A question after others: what has been said before is in the way.
+  result<void> check_room(std::size_t tokens) const {
+    const std::size_t alone = options_.system.empty() ? 1 : 2;
+    const auto room = static_cast<std::size_t>(found_.cluster.context_max);
+    if (tokens < room || messages_.size() == alone) return {};
+    return error{errc::invalid_argument,
+                 "the conversation has " + std::to_string(tokens) +
+                     " tokens with this question and the context holds " + std::to_string(room) +
+                     "; /reset forgets it and makes room"};
+  }
+
+  void tell_cut(std::int64_t tokens_max) const {
+    if (options_.engine.quiet) return;
+    note(tokens_max == options_.how.tokens_max
+             ? "(cut after " + std::to_string(tokens_max) + " tokens; -n allows more)\n"
+             : "(cut: the context of " + std::to_string(found_.cluster.context_max) +
+                   " tokens is full; /reset forgets the conversation)\n");
+  }
+
   result<int> answer_last(output& to) {
     prompt p;
     p.source = "the conversation";
     p.how = options_.how;
     ATOLL_ASSIGN(p.tokens,
                  model::encode_chat(*found_.words, format_, messages_, {options_.thinking}));
+    ATOLL_TRY(check_room(p.tokens.size()));
     std::vector<prompt> one{std::move(p)};
     ATOLL_TRY(encode_prompts(
         one, found_.words.get(), false, found_.config.vocab_size, found_.cluster.context_max));
@@ -66,7 +86,9 @@ private:
       speed_.add(done);
       said = std::move(done.text);
       if (!said.ends_with('\n')) ATOLL_TRY(to.write("\n"));
-      return to.flush();
+      ATOLL_TRY(to.flush());
+      if (done.finish == "length") tell_cut(one[0].how.tokens_max);
+      return {};
     };
     ATOLL_ASSIGN(const run_outcome ran, run_prompts(cluster_, found_, one, {}, l));
     if (ran.failure) return *ran.failure;
