@@ -11,6 +11,8 @@
 #include <CLI/Formatter.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,6 +41,8 @@ struct arguments {
   } bench;
   result<command> chosen = error{errc::invalid_argument, "no command; see atoll --help"};
 };
+
+constexpr std::int64_t tokens_most = std::int64_t{1} << 40;
 
 error bad(const std::string& what) { return {errc::invalid_argument, what}; }
 
@@ -80,8 +84,6 @@ result<engine_options> engine_of(arguments& a) {
 
 result<sampling> sampling_of(const arguments& a) {
   ATOLL_TRY(model::validate(a.how.params));
-  if (a.how.tokens_max < 0 || a.how.tokens_max > (std::int64_t{1} << 40))
-    return bad("-n " + std::to_string(a.how.tokens_max) + ": must be 0 or more");
   for (const std::string& stop : a.how.stop)
     if (stop.empty()) return bad("--stop: the string is empty; give the text to stop at");
   return a.how;
@@ -134,23 +136,42 @@ void add_engine(CLI::App& app, arguments& a) {
   app.add_flag("--quiet", a.engine.quiet, "no progress and no summary")->group(group);
 }
 
+/// Refuses what is no number or out of range, naming the range; the help stays short.
+template <class Number>
+CLI::Validator within(Number least, Number most) {
+  return CLI::Validator{[least, most](std::string& text) -> std::string {
+                          Number value{};
+                          const char* const end = text.data() + text.size();
+                          const auto [at, code] = std::from_chars(text.data(), end, value);
+                          if (code == std::errc{} && at == end && value >= least && value <= most)
+                            return {};
+                          return text + ": expected a whole number from " + std::to_string(least) +
+                                 " to " + std::to_string(most);
+                        },
+                        ""};
+}
+
 void add_sampling(CLI::App& app, arguments& a) {
   auto& p = a.how.params;
   const std::string group = "Sampling";
   app.add_option("-n,--max-tokens", a.how.tokens_max, "most tokens to generate")
+      ->check(within<std::int64_t>(0, tokens_most))
       ->group(group)
       ->capture_default_str();
   app.add_option("--temperature", p.temperature, "0: always the likeliest token")
       ->group(group)
       ->capture_default_str();
   app.add_option("--top-p", p.top_p, "keep the likeliest tokens up to this share")->group(group);
-  app.add_option("--top-k", p.top_k, "keep that many tokens (0: all)")->group(group);
+  app.add_option("--top-k", p.top_k, "keep that many tokens (0: all)")
+      ->check(within<int>(0, std::numeric_limits<int>::max()))
+      ->group(group);
   app.add_option("--min-p", p.min_p, "keep tokens with this share of the best one")->group(group);
   app.add_option("--repetition-penalty", p.repetition_penalty)->group(group);
   app.add_option("--presence-penalty", p.presence_penalty)->group(group);
   app.add_option("--frequency-penalty", p.frequency_penalty)->group(group);
-  a.seed_option =
-      app.add_option("--seed", p.seed, "the same seed gives the same text")->group(group);
+  a.seed_option = app.add_option("--seed", p.seed, "the same seed gives the same text")
+                      ->check(within<std::uint64_t>(0, std::numeric_limits<std::uint64_t>::max()))
+                      ->group(group);
   app.add_option("--stop", a.how.stop, "end before this text; may be repeated")
       ->group(group)
       ->allow_extra_args(false);
@@ -370,9 +391,14 @@ void add_version(CLI::App& root, arguments& a) {
   app.callback([&a] { a.chosen = command{[json = a.as_json] { return run_version(json); }}; });
 }
 
-/// "did you mean": the command or option nearest to one that is not known.
-std::string hint(const CLI::App& root, int argc, const char* const* argv) {
+struct usage_hint {
+  std::string what;     // "did you mean": the nearest command or option to one that is not known
+  std::string command;  // the one whose help tells more
+};
+
+usage_hint hint(const CLI::App& root, int argc, const char* const* argv) {
   const CLI::App* app = &root;
+  std::string command = "atoll";
   for (int i = 1; i < argc; ++i) {
     const std::string given{
         argv[i], std::string_view{argv[i]}.substr(0, std::string_view{argv[i]}.find('=')).size()};
@@ -381,21 +407,23 @@ std::string hint(const CLI::App& root, int argc, const char* const* argv) {
     if (is_option) {
       for (const CLI::Option* option : app->get_options())
         for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    } else if (i == 1) {
+    } else if (!given.starts_with('-')) {
       for (const CLI::App* sub : app->get_subcommands({})) names.push_back(sub->get_name());
-    } else {
-      continue;
     }
+    if (names.empty()) continue;
     if (std::find(names.begin(), names.end(), given) != names.end()) {
-      if (!is_option) app = root.get_subcommand(given);
+      if (is_option) continue;
+      app = app->get_subcommand(given);
+      command += " " + given;
       continue;
     }
     const std::vector<std::string_view> known{names.begin(), names.end()};
     const std::string_view near = nearest_name(given, known);
-    return "there is no " + given +
-           (near.empty() ? "" : "; did you mean " + std::string{near} + "?");
+    return {"there is no " + given +
+                (near.empty() ? "" : "; did you mean " + std::string{near} + "?"),
+            command};
   }
-  return {};
+  return {"", command};
 }
 
 }  // namespace
@@ -421,8 +449,9 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    const std::string near = hint(app, argc, argv);
-    note("atoll: " + (near.empty() ? std::string{e.what()} : near) + "\nTry: atoll --help\n");
+    const usage_hint near = hint(app, argc, argv);
+    note("atoll: " + (near.what.empty() ? std::string{e.what()} : near.what) +
+         "\nTry: " + near.command + " --help\n");
     return 2;
   }
   if (a->chosen.has_error()) {

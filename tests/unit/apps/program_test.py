@@ -206,10 +206,29 @@ class Refusals(Folder):
         self.refused(atoll("complete", TINY, "-p", "a", "--memory", "1M"), "--memory")
         self.refused(atoll("complete", TINY, "-p", "a", "--max-seq-len", "4096"), "--max-seq-len")
         self.refused(atoll("chat", TINY, "-q", "a", "--chat-format", "v9"), "--chat-format v9")
+        self.refused(atoll("bench", "modl"), "did you mean model?", "Try: atoll bench --help")
+        self.refused(atoll("bench", "model", TINY, "-p", "3000"), "-p 3000", "-d 0", "-n 64",
+                     "2048")
+        self.refused(atoll("complete", TINY, "-p", "a", "-n", "-1"), "-1", "from 0 to",
+                     "Try: atoll complete --help")
+        self.refused(atoll("complete", TINY, "-p", "a", "--seed", "-1"), "--seed", "from 0 to")
+        self.refused(atoll("complete", TINY, "-p", "a", "--top-k", "9" * 11), "--top-k",
+                     "from 0 to")
+        self.refused(atoll("complete", TINY, "-p", "a", "--replicas", "2"), "--expert-groups")
         for args in ((), ("complete",), ("bench", "model")):
             ran = atoll(*args, "--help")
             self.assertEqual(ran.returncode, 0)
             self.assertIn("atoll", ran.stdout)
+
+    def test_memory(self):
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        for options in (("--memory", "300M"), ("--kv-memory", str(there))):
+            self.refused(atoll("complete", TINY, "-p", "a", *options), "for weights", "300 MiB",
+                         "--kv-memory")
+            ran = atoll("doctor", TINY, *options)
+            self.assertEqual(ran.returncode, 2)
+            self.assertIn("TOO MUCH", ran.stdout)
+        self.refused(atoll("complete", TINY, "-p", "a", "--memory", str(2 * there)), "this machine")
 
     def test_models(self):
         self.refused(atoll("complete", self.path("none"), "-p", "a"), self.path("none"))
@@ -224,6 +243,11 @@ class Refusals(Folder):
             source = self.path("in.jsonl", '{"text":"a"}')
             self.refused(atoll(command, model, "--prompts", source), "config.json", "hidden_size",
                          "-1")
+        ran = atoll("inspect", model, "--json")
+        told = json.loads(ran.stdout)
+        self.assertEqual((ran.returncode, told["supported"], told["field"]),
+                         (2, False, "hidden_size"))
+        self.assertIn("hidden_size is -1", told["message"])
         shutil.copy(os.path.join(TINY, "config.json"), config)
         self.path("model/tokenizer.json", "{")
         self.refused(atoll("tokenize", model, "a"), "tokenizer.json")
@@ -279,6 +303,16 @@ class OtherCommands(Folder):
         ran = atoll("chat", TINY, "--quiet", stdin=poem + "/reset\n" + poem + "/exit\n" + poem)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertEqual(ran.stdout.count("床前明月光，疑是地上霜。"), 2)
+
+    def test_chat_says_when_the_context_is_full(self):
+        poem = "请背诵《静夜思》 李白\n"
+        ran = atoll("chat", TINY, "--max-seq-len", "64", stdin=poem * 3 + "/reset\n" + poem)
+        self.assertEqual(ran.returncode, 0)
+        self.assertEqual(ran.stdout.count("床前明月光，疑是地上霜。"), 3, ran.stdout)
+        self.assertIn("(cut: the context of 64 tokens is full", ran.stderr)
+        self.assertIn("/reset", ran.stderr)
+        ran = atoll("chat", TINY, "-q", poem, "-n", "3")
+        self.assertIn("(cut after 3 tokens; -n", ran.stderr)
 
     def test_tokenize_and_back(self):
         text = "In the <｜User｜>beginning 床前"
