@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -133,13 +134,14 @@ private:
   descriptor fd_;
 };
 
-/// The file that `path` names when symbolic links are followed; `path` itself where nothing is yet.
+/// The file that `path` names when symbolic links are followed, whether it is there yet or not.
 std::string followed(const std::string& path) {
-  char* const real = ::realpath(path.c_str(), nullptr);
-  if (real == nullptr) return path;
-  std::string out = real;
-  std::free(real);
-  return out;
+  constexpr int links_max = 40;  // as Linux
+  std::filesystem::path at = path;
+  std::error_code failure;
+  for (int i = 0; i < links_max && std::filesystem::is_symlink(at, failure); ++i)
+    at = at.parent_path() / std::filesystem::read_symlink(at, failure);
+  return at.string();
 }
 
 class system_disk_impl final : public disk {

@@ -83,6 +83,19 @@ TEST_F(disk_test, a_link_stays_and_its_file_changes) {
   EXPECT_EQ(content("real"), "after");
 }
 
+TEST_F(disk_test, a_link_to_what_is_not_there_yet_stays_and_its_file_appears) {
+  std::filesystem::create_symlink("second", at("first"));
+  std::filesystem::create_symlink(at("real"), at("second"));
+  auto file = files_->create(at("first"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE((*file)->write(bytes("new")).has_value());
+  ASSERT_TRUE((*file)->commit().has_value());
+  EXPECT_TRUE(std::filesystem::is_symlink(at("first")));
+  EXPECT_TRUE(std::filesystem::is_symlink(at("second")));
+  EXPECT_EQ(content("real"), "new");
+  EXPECT_EQ(entries(), 3);
+}
+
 TEST_F(disk_test, a_private_file_stays_private) {
   std::ofstream{at("out")} << "before";
   ASSERT_EQ(::chmod(at("out").c_str(), 0600), 0);
