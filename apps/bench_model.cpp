@@ -132,7 +132,7 @@ private:
   /// experts are noted; such a run is not for timing.
   result<token_times>
   run(std::int64_t batch, std::int64_t prompt, std::int64_t tokens, weight_traffic* routed) {
-    const auto inbox = std::make_shared<event_inbox>();
+    const auto inbox = std::make_shared<event_inbox>(std::make_shared<steady_clock>());
     const steady_clock time;
     begin_ = time.now();
     for (std::int64_t s = 0; s < batch; ++s) {

@@ -173,7 +173,8 @@ private:
   observe wanted_;
   const run_listener& listener_;
   // Shared: a worker may still be leaving push() when the last event has been read.
-  std::shared_ptr<event_inbox> inbox_ = std::make_shared<event_inbox>();
+  std::shared_ptr<event_inbox> inbox_ =
+      std::make_shared<event_inbox>(std::make_shared<steady_clock>());
   std::vector<under_way> all_;
   steady_clock time_;
   time_point_ns begin_;

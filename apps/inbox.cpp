@@ -58,14 +58,15 @@ int take_interrupt() {
   return signal;
 }
 
-event_inbox::event_inbox() : wake_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
+event_inbox::event_inbox(std::shared_ptr<const clock> time)
+    : time_{std::move(time)}, wake_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
   ATOLL_ASSERT(wake_ >= 0);
 }
 
 event_inbox::~event_inbox() { ::close(wake_); }
 
 void event_inbox::push(std::size_t request, actors::generation_event&& event) {
-  const time_point_ns now = time_.now();
+  const time_point_ns now = time_->now();
   const std::lock_guard lock{mutex_};
   events_.push_back({request, now, std::move(event)});
   if (events_.size() > 1) return;  // the one before has woken the reader

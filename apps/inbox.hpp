@@ -7,6 +7,7 @@
 #include "runtime/base/clock.hpp"
 
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -30,7 +31,8 @@ struct stamped_event {
 /// push() from any thread, the rest from one.
 class event_inbox {
 public:
-  event_inbox();
+  /// Events get the time of push(), however late wait() takes them.
+  explicit event_inbox(std::shared_ptr<const clock> time);
   ~event_inbox();
   event_inbox(const event_inbox&) = delete;
   event_inbox& operator=(const event_inbox&) = delete;
@@ -45,7 +47,7 @@ public:
   delivery wait();
 
 private:
-  steady_clock time_;
+  std::shared_ptr<const clock> time_;
   std::mutex mutex_;
   std::vector<stamped_event> events_;
   int wake_;  // an eventfd
