@@ -186,6 +186,7 @@ void gateway::submit(const gateway_submit_ptr& submitted) {
   w.tenant = request.tenant;
   w.share = request.tenant_share;
   w.priority = request.priority;
+  w.urgency = request.urgency;
   w.cost = tokens_of(r);
   if (parts_.shares_prefixes && loads_.size() > 1) r.beginning = beginning_of(request);
   open_[submitted->id] = std::move(r);

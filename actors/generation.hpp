@@ -45,6 +45,8 @@ struct generation_request {
   std::uint32_t tenant_share = 1;  // [1, 1000]
   /// Higher is served first; within one priority, tenants get fair shares.
   int priority = 0;
+  /// Higher goes before within the tenant, and takes nothing from others.
+  int urgency = 0;
   /// From submit on; then it ends with errc::deadline, running or not. Up to a week.
   std::optional<duration_ns> timeout = {};
 };

@@ -189,7 +189,7 @@ void read_generation(fields& from, generation_fields& to, const request_limits& 
   to.skip_special = from.boolean("skip_special_tokens").value_or(true);
   from.boolean("spaces_between_special_tokens");
   // As elsewhere, a lower number is more urgent.
-  to.priority = -static_cast<int>(from.integer("priority", -1000, 1000).value_or(0));
+  to.urgency = -static_cast<int>(from.integer("priority", -1000, 1000).value_or(0));
   to.timeout_s = from.number("timeout", 0.001, limits.timeout_max_s).value_or(0);
   to.cache_salt = from.text("cache_salt", 256).value_or("");
   for (const auto& [name, instead] : refused) from.not_offered(name, instead);

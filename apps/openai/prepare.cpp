@@ -98,7 +98,8 @@ base_request(const generation_fields& r, const service_options& on, const caller
   g.cache_scope = scope_of(r, on, who);
   g.tenant = who.tenant_index;
   g.tenant_share = static_cast<std::uint32_t>(who.share);
-  g.priority = r.priority + who.priority;
+  g.priority = who.priority;
+  g.urgency = r.urgency;
   double seconds = r.timeout_s > 0 ? r.timeout_s : on.limits.timeout_default_s;
   if (on.limits.timeout_max_s > 0)
     seconds = seconds > 0 ? std::min(seconds, on.limits.timeout_max_s) : on.limits.timeout_max_s;

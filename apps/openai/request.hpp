@@ -41,7 +41,7 @@ struct generation_fields {
   bool ignore_eos = false;
   bool skip_special = true;
   std::optional<int> logprobs_top;
-  int priority = 0;  // higher is served first
+  int urgency = 0;  // higher goes before among the requests of one key
   double timeout_s = 0;
   std::string cache_salt;
   std::vector<std::string> unknown;  // names of fields that mean nothing here

@@ -62,7 +62,7 @@ struct caller {
   std::string tenant;
   std::uint32_t tenant_index = 0;
   int share = 1;     // of the server, against other tenants'
-  int priority = 0;  // added to the request's own
+  int priority = 0;  // before tenants of a lower one
 };
 
 enum class route { chat, completions, tokenize, detokenize, apply_template, models, one_model };

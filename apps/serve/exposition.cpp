@@ -31,26 +31,16 @@ public:
   }
 
   void counter(const std::string& name, const std::string& help, double value, labels of = {}) {
-    open(name, help, MetricType::Counter);
-    ClientMetric m;
-    m.label = std::move(of);
-    m.counter.value = value;
-    families_.back().metric.push_back(std::move(m));
+    metric(name, help, MetricType::Counter, std::move(of)).counter.value = value;
   }
 
   void gauge(const std::string& name, const std::string& help, double value, labels of = {}) {
-    open(name, help, MetricType::Gauge);
-    ClientMetric m;
-    m.label = std::move(of);
-    m.gauge.value = value;
-    families_.back().metric.push_back(std::move(m));
+    metric(name, help, MetricType::Gauge, std::move(of)).gauge.value = value;
   }
 
   void
   distribution(const std::string& name, const std::string& help, const histogram& h, labels of) {
-    open(name, help, MetricType::Histogram);
-    ClientMetric m;
-    m.label = std::move(of);
+    ClientMetric& m = metric(name, help, MetricType::Histogram, std::move(of));
     m.histogram.sample_count = h.count();
     m.histogram.sample_sum = h.sum();
     std::uint64_t sum = 0;
@@ -60,14 +50,17 @@ public:
           i < h.bounds().size() ? h.bounds()[i] : std::numeric_limits<double>::infinity();
       m.histogram.bucket.push_back({sum, bound});
     }
-    families_.back().metric.push_back(std::move(m));
   }
 
   std::string text() const { return prometheus::TextSerializer{}.Serialize(families_); }
 
 private:
-  void open(const std::string& name, const std::string& help, MetricType type) {
+  ClientMetric&
+  metric(const std::string& name, const std::string& help, MetricType type, labels of) {
     if (families_.empty() || families_.back().name != name) family(name, help, type);
+    ClientMetric& added = families_.back().metric.emplace_back();
+    added.label = std::move(of);
+    return added;
   }
 
   std::vector<MetricFamily> families_;

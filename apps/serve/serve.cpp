@@ -8,6 +8,7 @@
 #include "apps/serve/front.hpp"
 #include "apps/serve/keys.hpp"
 #include "apps/serve/model_card.hpp"
+#include "apps/serve/progress.hpp"
 #include "apps/serve/service.hpp"
 #include "apps/values.hpp"
 #include "runtime/base/random.hpp"
@@ -28,24 +29,6 @@ constexpr duration_ns flush_min = std::chrono::seconds{2};
 constexpr const char* shutting_down = "the server is shutting down";
 constexpr std::size_t reading_max = 4096;
 constexpr std::size_t files_besides = 64;  // that are no connections: weights, listeners, logs
-// While requests run, a step ends at least this often, or the server does not call itself ready.
-constexpr duration_ns stall_max = std::chrono::seconds{30};
-
-/// Whether the shards still get on: steps move, or there is nothing to do.
-class progress_watch {
-public:
-  bool is_stalled(const server_sample& s, time_point_ns now) {
-    if (s.counters.steps != steps_ || s.usage.requests == 0) {
-      steps_ = s.counters.steps;
-      since_ = now;
-    }
-    return now - since_ > stall_max;
-  }
-
-private:
-  std::uint64_t steps_ = 0;
-  time_point_ns since_;
-};
 
 double in_seconds(std::chrono::milliseconds d) { return static_cast<double>(d.count()) * 1e-3; }
 

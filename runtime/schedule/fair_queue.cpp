@@ -18,13 +18,13 @@ std::int64_t time_of(const waiting_request& r) { return r.cost * token_time / r.
 bool fair_queue::push(const waiting_request& request) {
   ATOLL_ASSERT(request.share >= 1);
   ATOLL_ASSERT(request.cost >= 0 && request.cost <= (std::int64_t{1} << 31));
-  const std::uint64_t arrival = arrivals_++;
-  if (!places_.emplace(request.id, place{request.priority, request.tenant, arrival}).second)
+  const turn at{request.urgency, arrivals_++};
+  if (!places_.emplace(request.id, place{request.priority, request.tenant, at}).second)
     return false;
   level& l = levels_[request.priority];
   flow& f = l.flows[request.tenant];
   if (f.requests.empty()) f.clock = std::max(f.clock, l.clock);
-  f.requests.emplace(arrival, request);
+  f.requests.emplace(at, request);
   ++l.waiting;
   return true;
 }
@@ -34,7 +34,8 @@ const waiting_request& fair_queue::first(const level& l) {
   for (const auto& [tenant, f] : l.flows) {
     if (f.requests.empty()) continue;
     if (best != nullptr) {
-      const bool is_older = f.requests.begin()->first < best->requests.begin()->first;
+      const bool is_older =
+          f.requests.begin()->first.arrival < best->requests.begin()->first.arrival;
       if (f.clock > best->clock || (f.clock == best->clock && !is_older)) continue;
     }
     best = &f;
@@ -71,7 +72,7 @@ bool fair_queue::remove(request_id id) {
 void fair_queue::leave(level& l, request_id id) {
   const place at = places_.at(id);
   places_.erase(id);
-  l.flows.at(at.tenant).requests.erase(at.arrival);
+  l.flows.at(at.tenant).requests.erase(at.turn);
   --l.waiting;
   if (l.waiting == 0) {
     // Nobody waited for what was given last, so nobody is owed anything.

@@ -1,6 +1,7 @@
 // Requests that wait for a shard, and who is next: the higher priority first; within one priority
-// each tenant gets its share of the tokens; within one tenant first come, first served. Pure state;
-// one owner.
+// each tenant gets its share of the tokens; within one tenant the more urgent first, then first
+// come, first served. A priority is given to a tenant, urgency is its own affair: it takes nothing
+// from others. Pure state; one owner.
 //
 // Shares are start-time fair queueing (Goyal, Vin, Cheng 1996), one virtual time for each priority:
 // a tenant's clock moves by cost / share for each of its requests that is taken, and the tenant
@@ -8,7 +9,7 @@
 // back starts at the level's clock, so that being away earns nothing. So, while two tenants wait,
 // what they have got, divided by their shares, differs by at most one request of each.
 //
-// No request starves within a priority. A lower priority waits for as long as a higher one has
+// No tenant starves within a priority. A lower priority waits for as long as a higher one has
 // requests. Whoever fills the queue bounds it (admission.hpp).
 #pragma once
 
@@ -27,6 +28,7 @@ struct waiting_request {
   std::uint32_t share = 1;  // >= 1; of this tenant against the others
   int priority = 0;         // higher is served first
   std::int64_t cost = 0;    // tokens: prompt and to come; in [0, 2^31]
+  int urgency = 0;          // higher goes before within the tenant
 };
 
 class fair_queue {
@@ -46,8 +48,15 @@ public:
   std::size_t size() const noexcept { return places_.size(); }
 
 private:
+  struct turn {
+    int urgency = 0;
+    std::uint64_t arrival = 0;
+    bool operator<(const turn& other) const noexcept {
+      return urgency != other.urgency ? urgency > other.urgency : arrival < other.arrival;
+    }
+  };
   struct flow {
-    std::map<std::uint64_t, waiting_request> requests;  // by arrival
+    std::map<turn, waiting_request> requests;
     std::int64_t clock = 0;
   };
   struct level {
@@ -58,7 +67,7 @@ private:
   struct place {
     int priority = 0;
     std::uint32_t tenant = 0;
-    std::uint64_t arrival = 0;
+    fair_queue::turn turn;
   };
 
   static const waiting_request& first(const level& l);

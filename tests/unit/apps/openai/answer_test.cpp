@@ -1,7 +1,7 @@
 // Answers as the API reference of OpenAI prints them, byte by byte.
 #include "apps/openai/answer.hpp"
 #include "apps/openai/api_error.hpp"
-#include "runtime/base/disk.hpp"
+#include "tests/unit/apps/openai/tiny_words.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
@@ -11,13 +11,6 @@ namespace {
 
 namespace json = boost::json;
 using kind = model::answer_delta::kind;
-
-std::shared_ptr<const model::tokenizer> words() {
-  static const auto loaded =
-      model::tokenizer::load(*system_disk(), std::string{ATOLL_SOURCE_DIR} + "/models/tiny")
-          .value();
-  return loaded;
-}
 
 answer_head head(bool is_chat) {
   return {is_chat, is_chat ? "chatcmpl-1" : "cmpl-1", 1700000000, "m\"1", "fp"};

@@ -1,6 +1,6 @@
 // Answers as they grow, token by token.
 #include "apps/openai/choice.hpp"
-#include "runtime/base/disk.hpp"
+#include "tests/unit/apps/openai/tiny_words.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,13 +9,6 @@ namespace {
 
 using actors::finish_reason;
 using kind = model::answer_delta::kind;
-
-std::shared_ptr<const model::tokenizer> words() {
-  static const auto loaded =
-      model::tokenizer::load(*system_disk(), std::string{ATOLL_SOURCE_DIR} + "/models/tiny")
-          .value();
-  return loaded;
-}
 
 std::vector<token_id> tokens_of(const std::string& text, bool with_markers = false) {
   return words()->encode(text, {.match_added_tokens = with_markers}).value();

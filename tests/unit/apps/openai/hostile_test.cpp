@@ -2,7 +2,7 @@
 #include "apps/openai/prepare.hpp"
 #include "apps/openai/service.hpp"
 #include "apps/openai/work_queue.hpp"
-#include "runtime/base/disk.hpp"
+#include "tests/unit/apps/openai/tiny_words.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
@@ -17,13 +17,6 @@ namespace {
 
 using actors::finish_reason;
 using actors::generation_event;
-
-std::shared_ptr<const model::tokenizer> words() {
-  static const auto loaded =
-      model::tokenizer::load(*system_disk(), std::string{ATOLL_SOURCE_DIR} + "/models/tiny")
-          .value();
-  return loaded;
-}
 
 service_options options_of(std::int64_t context_max) {
   service_options o;

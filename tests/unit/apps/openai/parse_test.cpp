@@ -202,7 +202,7 @@ TEST(parse, reads_a_whole_completion) {
   EXPECT_EQ(r.sampling.logit_bias, (decltype(r.sampling.logit_bias){{5, -100.F}, {7, 1.5F}}));
   EXPECT_EQ(r.stop_tokens, std::vector<token_id>{9});
   EXPECT_TRUE(r.ignore_eos);
-  EXPECT_EQ(r.priority, -3);  // inside, higher is served first
+  EXPECT_EQ(r.urgency, -3);  // inside, higher is served first
   EXPECT_EQ(r.timeout_s, 2.5);
   EXPECT_EQ(r.cache_salt, "s");
   EXPECT_EQ(r.unknown, std::vector<std::string>{"strange"});

@@ -1,7 +1,7 @@
 // The API over a cluster and a connection that do what a script says: every request ends in exactly
 // one way.
 #include "apps/openai/service.hpp"
-#include "runtime/base/disk.hpp"
+#include "tests/unit/apps/openai/tiny_words.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
@@ -19,13 +19,6 @@ namespace {
 
 using actors::finish_reason;
 using actors::generation_event;
-
-std::shared_ptr<const model::tokenizer> words() {
-  static const auto loaded =
-      model::tokenizer::load(*system_disk(), std::string{ATOLL_SOURCE_DIR} + "/models/tiny")
-          .value();
-  return loaded;
-}
 
 std::vector<token_id> tokens_of(const std::string& text) {
   return words()->encode(text, {}).value();

@@ -419,6 +419,10 @@ TEST(model_id, is_the_last_part_of_the_model) {
     s.engine.model = model;
     EXPECT_EQ(served_model_id(s), id);
   }
+  s.engine.model = std::string{ATOLL_SOURCE_DIR} + "/models/tiny/.";
+  EXPECT_EQ(served_model_id(s), "tiny");
+  s.engine.model = std::string{ATOLL_SOURCE_DIR} + "/models/tiny/../tiny/";
+  EXPECT_EQ(served_model_id(s), "tiny");
   s.model_id = "mine";
   EXPECT_EQ(served_model_id(s), "mine");
 }

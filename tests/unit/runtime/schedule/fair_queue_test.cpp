@@ -15,14 +15,23 @@ waiting_request wait(std::uint64_t id,
                      std::uint32_t tenant,
                      std::int64_t cost = 100,
                      int priority = 0,
-                     std::uint32_t share = 1) {
-  return {request_id{id}, tenant, share, priority, cost};
+                     std::uint32_t share = 1,
+                     int urgency = 0) {
+  return {request_id{id}, tenant, share, priority, cost, urgency};
 }
 
 std::vector<std::uint64_t> drain(fair_queue& q) {
   std::vector<std::uint64_t> order;
   while (q.next() != nullptr) order.push_back(q.pop().id.value);
   return order;
+}
+
+TEST(fair_queue, urgency_takes_nothing_from_other_tenants) {
+  fair_queue q;
+  for (std::uint64_t i = 0; i < 3; ++i) q.push(wait(i, 1));
+  for (std::uint64_t i = 10; i < 13; ++i) q.push(wait(i, 2, 100, 0, 1, 1000));
+  q.push(wait(20, 1, 100, 0, 1, 5));
+  EXPECT_EQ(drain(q), (std::vector<std::uint64_t>{10, 20, 0, 11, 1, 12, 2}));
 }
 
 TEST(fair_queue, OneTenantIsServedInOrder) {
@@ -120,7 +129,9 @@ private:
     const auto w = wait(next_id_++,
                         static_cast<std::uint32_t>(random_.below(5)),
                         static_cast<std::int64_t>(random_.below(2000)),
-                        static_cast<int>(random_.below(3)) - 1);
+                        static_cast<int>(random_.below(3)) - 1,
+                        1,
+                        static_cast<int>(random_.below(2)));
     EXPECT_TRUE(queue_.push(w));
     list_.push_back(w);
   }
@@ -134,7 +145,10 @@ private:
     for (const auto& w : list_) {
       EXPECT_LE(w.priority, taken.priority) << "a higher priority waits";
       if (w.tenant == taken.tenant && w.priority == taken.priority) {
-        EXPECT_GE(w.id, taken.id) << "an older one of the same tenant waits";
+        EXPECT_LE(w.urgency, taken.urgency) << "a more urgent one of the same tenant waits";
+        if (w.urgency == taken.urgency) {
+          EXPECT_GE(w.id, taken.id) << "an older one of the same tenant waits";
+        }
       }
     }
     list_.erase(found);
