@@ -10,7 +10,7 @@
 # atoll_fuzz(NAME name SOURCES ... DEPS ...)
 #   One libFuzzer target fuzz_<name>, built with ATOLL_FUZZ; target fuzzers builds them all.
 
-set(ATOLL_THREADED_FOLDERS transport actors runtime/tensor apps/http)
+set(ATOLL_THREADED_FOLDERS transport transport/tls actors runtime/tensor apps/http)
 
 add_library(atoll_options INTERFACE)
 target_include_directories(atoll_options INTERFACE ${CMAKE_SOURCE_DIR})
