@@ -70,6 +70,16 @@ std::string_view to_string(frame_kind kind) noexcept {
   case frame_kind::placed: return "placed";
   case frame_kind::load_report: return "load_report";
   case frame_kind::heartbeat: return "heartbeat";
+  case frame_kind::join: return "join";
+  case frame_kind::welcome: return "welcome";
+  case frame_kind::members: return "members";
+  case frame_kind::adopted: return "adopted";
+  case frame_kind::release: return "release";
+  case frame_kind::path_report: return "path_report";
+  case frame_kind::leave: return "leave";
+  case frame_kind::dismissed: return "dismissed";
+  case frame_kind::fetch: return "fetch";
+  case frame_kind::chunk: return "chunk";
   }
   return "unknown";
 }

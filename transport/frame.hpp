@@ -44,8 +44,18 @@ enum class frame_kind : std::uint16_t {
   placed = 10,
   load_report = 11,
   heartbeat = 12,
+  join = 13,
+  welcome = 14,
+  members = 15,
+  adopted = 16,
+  release = 17,
+  path_report = 18,
+  leave = 19,
+  dismissed = 20,
+  fetch = 21,
+  chunk = 22,
 };
-inline constexpr std::uint16_t frame_kind_last = 12;
+inline constexpr std::uint16_t frame_kind_last = 22;
 
 std::string_view to_string(frame_kind kind) noexcept;
 

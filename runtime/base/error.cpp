@@ -22,6 +22,7 @@ std::string_view to_string(errc code) noexcept {
   case errc::deadline: return "deadline";
   case errc::internal: return "internal";
   case errc::unauthorised: return "unauthorised";
+  case errc::unavailable: return "unavailable";
   }
   return "unknown";
 }

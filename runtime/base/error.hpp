@@ -24,6 +24,7 @@ enum class errc : int {
   deadline = 12,
   internal = 13,      // a bug of ours that was contained
   unauthorised = 14,  // no key, or one that does not allow it
+  unavailable = 15,   // what it needs is lost at the moment; later it may work
 };
 
 /// Short stable name, for logs and JSON ("invalid_model").

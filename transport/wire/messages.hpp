@@ -6,6 +6,7 @@
 
 #include "runtime/base/error.hpp"
 #include "runtime/base/ids.hpp"
+#include "transport/wire/control.hpp"
 #include "transport/wire/generation.hpp"
 #include "transport/wire/rows.hpp"
 
@@ -81,10 +82,20 @@ struct placement_entry {
   friend bool operator==(const placement_entry&, const placement_entry&) = default;
 };
 
-/// coordinator -> router: the whole table of an epoch. Sent when its weights are loaded.
+/// Where a group is: the node, and its slot there.
+struct group_place {
+  group_id group;
+  node_id node;
+  std::uint32_t slot = 0;
+  friend bool operator==(const group_place&, const group_place&) = default;
+};
+
+/// coordinator -> agent, for the routers of its node: the whole table of an epoch. Sent when its
+/// weights are loaded. An expert without an entry has no live copy now; rows for it wait.
 struct place {
   atl::epoch epoch;
   std::vector<placement_entry> entries;
+  std::vector<group_place> groups;  // those the entries name, by ascending group
   friend bool operator==(const place&, const place&) = default;
 };
 
@@ -94,16 +105,19 @@ struct load {
   group_id group;
   layer_index layer;
   std::vector<std::uint32_t> experts;
+  std::vector<node_id> sources;  // nodes that hold all of them, nearest first; at most 64
   friend bool operator==(const load&, const load&) = default;
 };
 
-/// node agent -> coordinator: the loads of an epoch are done for a group, or one has failed.
+/// node agent -> coordinator: a load order is done, or has failed.
 struct placed {
   atl::epoch epoch;
   node_id node;
   group_id group;
   std::uint64_t bytes = 0;  // resident now
   std::optional<failure> cause;
+  layer_index layer;                 // of the order
+  std::vector<checked_expert> held;  // what was ordered and is held now
   friend bool operator==(const placed&, const placed&) = default;
 };
 
@@ -119,14 +133,22 @@ struct load_report {
   node_id node;
   std::uint64_t window = 0;
   std::vector<expert_load> counts;
+  // What the node holds at this moment.
+  std::uint64_t requests = 0;        // at its gateway
+  std::uint64_t sequences = 0;       // at its shards
+  std::uint64_t pages_used = 0;      // by those
+  std::uint64_t rows_in_flight = 0;  // between its routers and groups
+  std::uint64_t expert_bytes = 0;    // held by its groups
   friend bool operator==(const load_report&, const load_report&) = default;
 };
 
-/// Between any two nodes: alive. `progress` moves with every kernel tile; `busy` says that a long
-/// kernel is running, so that a standing counter is no freeze.
+/// Between any two nodes, on each path they share: alive. `progress` moves with every kernel chunk;
+/// `busy` says that a device has work, so that a standing counter means something.
 struct heartbeat {
   std::uint64_t progress = 0;
   bool busy = false;
+  std::uint64_t number = 0;  // counts the sender's heartbeats to this peer on this path, from 1
+  std::uint64_t seen = 0;    // the highest number of the receiver's that the sender has
   friend bool operator==(const heartbeat&, const heartbeat&) = default;
 };
 
@@ -141,6 +163,16 @@ using message = std::variant<submit,
                              load,
                              placed,
                              load_report,
-                             heartbeat>;
+                             heartbeat,
+                             join,
+                             welcome,
+                             members,
+                             adopted,
+                             release,
+                             path_report,
+                             leave,
+                             dismissed,
+                             fetch,
+                             chunk>;
 
 }  // namespace atl::transport::wire

@@ -1,0 +1,169 @@
+// What nodes and the coordinator say to each other about who is there and who holds what, and how
+// weights travel. Plain values; the rules written here are checked on both sides (check.cpp).
+#pragma once
+
+#include "runtime/base/ids.hpp"
+#include "runtime/tensor/dtype.hpp"
+#include "transport/frame.hpp"
+#include "transport/wire/generation.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace atl::transport::wire {
+
+// What a node does; a set of bits. Unknown bits are refused.
+inline constexpr std::uint32_t role_coordinator = 1U << 0;
+inline constexpr std::uint32_t role_gateway = 1U << 1;
+inline constexpr std::uint32_t role_attention = 1U << 2;
+inline constexpr std::uint32_t role_expert = 1U << 3;
+inline constexpr std::uint32_t roles_known = (1U << 4) - 1;
+
+/// One expert that a group holds, and the hash of its answer to the check row
+/// (experts/store/check_row.hpp): equal weights and equal arithmetic give equal hashes.
+struct checked_expert {
+  std::uint64_t check = 0;
+  layer_index layer;
+  std::uint32_t expert = 0;
+  friend bool operator==(const checked_expert&, const checked_expert&) = default;
+};
+
+/// node -> coordinator, on the control path: this life of the sender wants to be a member. Said
+/// again when the path was lost, so that a restarted coordinator learns what is.
+struct join {
+  std::uint32_t roles = 0;          // at least one
+  std::string name;                 // for people, at most 255 bytes
+  std::string version;              // of the program, at most 255 bytes
+  std::string numeric_class;        // rows of one class are equal in every bit; at most 255 bytes
+  std::string model;                // fingerprint of the checkpoint; empty: it has none of its own
+  std::uint64_t expert_bytes = 0;   // memory for expert weights
+  std::uint32_t shards = 0;         // attention shards it runs
+  std::uint32_t groups = 0;         // expert groups it runs
+  std::uint32_t sequences_max = 0;  // of each shard
+  std::uint64_t pages_total = 0;    // of each shard
+  std::string tls;                  // where it takes data frames, at most 255 bytes
+  std::vector<std::byte> ucx;       // the address of its UCX worker, at most 4,096 bytes
+  std::vector<std::byte> ticket_key;  // tickets for it are made with this: 0 or 32 bytes
+  atl::epoch epoch;                   // of the placement its routers use, 0: none
+  std::vector<checked_expert> held;   // in its first group
+  friend bool operator==(const join&, const join&) = default;
+};
+
+/// coordinator -> node: the answer to join.
+struct welcome {
+  std::string cluster;            // id of the cluster, at most 255 bytes
+  std::uint32_t group_first = 0;  // ids of the node's groups: group_first, group_first + 1, ...
+  std::uint32_t shard_first = 0;  // likewise of its shards
+  std::optional<failure> cause;   // it is no member, and why
+  friend bool operator==(const welcome&, const welcome&) = default;
+};
+
+enum class member_state : std::uint8_t { alive, suspect, dead, draining, cordoned };
+
+/// One member as another sees it.
+struct member_info {
+  node_id node;
+  incarnation life;
+  member_state state = member_state::alive;
+  std::uint32_t roles = 0;
+  std::uint32_t shards = 0;
+  std::uint32_t shard_first = 0;
+  std::uint32_t sequences_max = 0;
+  std::uint64_t pages_total = 0;
+  std::string name;
+  std::string tls;
+  std::vector<std::byte> ucx;
+  std::vector<std::byte> ticket;  // for the receiver of this message to show to the member
+  friend bool operator==(const member_info&, const member_info&) = default;
+};
+
+/// coordinator -> every node, whenever it changes and after welcome: all members.
+struct members {
+  std::uint64_t version = 0;      // grows with every change, over restarts of the coordinator too
+  std::vector<member_info> list;  // by ascending node, at most 4,096
+  friend bool operator==(const members&, const members&) = default;
+};
+
+/// agent -> coordinator: the routers of the node use this epoch, and calls of `oldest` and later
+/// ones may still be under way.
+struct adopted {
+  atl::epoch epoch;
+  atl::epoch oldest;
+  friend bool operator==(const adopted&, const adopted&) = default;
+};
+
+/// coordinator -> agent: these copies are in no placement that is used any more.
+struct release {
+  atl::epoch epoch;  // the first without them
+  group_id group;
+  layer_index layer;
+  std::vector<std::uint32_t> experts;
+  friend bool operator==(const release&, const release&) = default;
+};
+
+/// node -> coordinator: the data path to a peer is lost, or is there again.
+struct path_report {
+  node_id peer;
+  incarnation life;
+  bool is_lost = true;
+  std::string why;  // at most text_bytes_max
+  friend bool operator==(const path_report&, const path_report&) = default;
+};
+
+/// node -> coordinator: it wants to go within this time, its work moved off first.
+struct leave {
+  std::uint64_t deadline_ms = 0;  // at most a day
+  friend bool operator==(const leave&, const leave&) = default;
+};
+
+/// coordinator -> node: it is no member any more. Without a cause it may go: nothing of the cluster
+/// needs it.
+struct dismissed {
+  incarnation life;  // that is meant
+  std::optional<failure> cause;
+  friend bool operator==(const dismissed&, const dismissed&) = default;
+};
+
+/// agent -> agent, on the data path: bytes [offset, offset + length) of an expert's weights.
+struct fetch {
+  std::uint64_t number = 0;  // names the question; a repeat carries the same
+  layer_index layer;
+  std::uint32_t expert = 0;
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;  // 1 to chunk_bytes_max
+  friend bool operator==(const fetch&, const fetch&) = default;
+};
+
+inline constexpr std::uint32_t chunk_bytes_max = 4U << 20;
+
+/// One of an expert's three matrices as it lies in the bytes that travel: `rows` x `columns`
+/// elements of `type` at `at`, and its scales (float32, scale_rows x scale_columns) at `scales_at`
+/// where it has any.
+struct weight_part {
+  std::uint64_t at = 0;
+  std::uint64_t scales_at = 0;
+  std::uint32_t rows = 0;
+  std::uint32_t columns = 0;
+  std::uint32_t scale_rows = 0;
+  std::uint32_t scale_columns = 0;
+  tensor::dtype type = tensor::dtype::bf16;
+  friend bool operator==(const weight_part&, const weight_part&) = default;
+};
+
+/// agent -> agent: the answer to fetch. The bytes are the payload, with a checksum in the header.
+struct chunk {
+  std::uint64_t number = 0;
+  layer_index layer;
+  std::uint32_t expert = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t total = 0;             // bytes of the whole expert
+  std::array<weight_part, 3> parts{};  // gate, up, down
+  payload_ref bytes;                   // empty exactly where there is a cause
+  std::optional<failure> cause;        // it is not held here
+};
+
+}  // namespace atl::transport::wire
