@@ -83,6 +83,7 @@ private:
     answer.epoch = order.epoch;
     answer.node = parts_.mail->node();
     answer.group = order.group;
+    answer.layer = order.layer;
     answer.bytes = bytes;
     if (failure) answer.cause = wire::failure{failure->code(), failure->message()};
     tell_coordinator(answer);

@@ -91,7 +91,7 @@ private:
   }
 
   void publish(std::vector<wire::placement_entry> all) {
-    const wire::place message{first_epoch, std::move(all)};
+    const wire::place message{first_epoch, std::move(all), {}};
     if (!message.entries.empty()) {
       for (const auto& router : parts_.routers) {
         const auto sent = parts_.mail->send(coordinator_slot, router, message);

@@ -57,6 +57,7 @@ api_error api_error::from(const error& why, int retry_after_s) {
   case errc::peer_gone:
   case errc::stale_epoch:
     return unavailable(retry_after_s, "a part of the cluster is not there; try again");
+  case errc::unavailable: return unavailable(retry_after_s, why.message());
   case errc::cancelled: return unavailable(retry_after_s, "the server is shutting down");
   case errc::deadline: {
     api_error e{504, "timeout_error", why.message()};

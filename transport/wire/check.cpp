@@ -1,8 +1,7 @@
-#include "transport/wire/check.hpp"
+#include "transport/wire/check_parts.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 
 namespace atl::transport::wire {
 
@@ -19,28 +18,10 @@ std::size_t row_bytes(tensor::dtype type, std::uint32_t width) noexcept {
 
 namespace {
 
-std::string above(std::string_view field, std::size_t value, std::size_t limit) {
-  return std::string{field} + " is " + std::to_string(value) + ", the limit is " +
-         std::to_string(limit);
-}
-
-std::string check_count(std::string_view field, std::size_t count, std::size_t limit) {
-  return count <= limit ? std::string{} : "the size of " + above(field, count, limit);
-}
-
-std::string check_index(std::string_view field, std::size_t index, std::size_t end) {
-  return index < end ? std::string{} : above(field, index, end - 1);
-}
-
 std::string check_token_ids(std::string_view field, const std::vector<token_id>& ids) {
   const auto bad = std::find_if(ids.begin(), ids.end(), [](token_id id) { return id < 0; });
   if (bad == ids.end()) return {};
   return std::string{field} + " holds the negative token " + std::to_string(*bad);
-}
-
-std::string check_cause(const failure& f) {
-  if (to_string(f.code) != "unknown") return {};
-  return "the cause's code " + std::to_string(static_cast<int>(f.code)) + " is unknown";
 }
 
 /// Shape, type and size of a payload; count_max is the message's own limit.
@@ -61,11 +42,6 @@ std::string check_rows(std::string_view field, const rows& r, std::uint32_t coun
   return name + " is " + std::to_string(bytes) + " bytes by its shape, the payload has " +
          std::to_string(r.payload.bytes.size());
 }
-
-#define ATOLL_FIRST(expr)                                                                          \
-  do {                                                                                             \
-    if (std::string problem_ = (expr); !problem_.empty()) return problem_;                         \
-  } while (false)
 
 std::string check_logprobs(std::string_view field, const logprob_rows& r, std::size_t rows_max) {
   const std::string name{field};
@@ -239,38 +215,5 @@ std::string check(const refused& m) {
   ATOLL_FIRST(check_call(m.call));
   return check_cause(m.cause);
 }
-
-std::string check(const place& m) {
-  ATOLL_FIRST(check_count("entries", m.entries.size(), entries_max));
-  for (const placement_entry& e : m.entries) {
-    ATOLL_FIRST(check_index("entries.layer", e.layer.value, layers_max));
-    ATOLL_FIRST(check_index("entries.expert", e.expert, experts_max));
-    if (!std::isfinite(e.weight) || e.weight <= 0) return "entries.weight is not above 0";
-  }
-  return {};
-}
-
-std::string check(const load& m) {
-  ATOLL_FIRST(check_index("layer", m.layer.value, layers_max));
-  ATOLL_FIRST(check_count("experts", m.experts.size(), experts_max));
-  for (const std::uint32_t expert : m.experts)
-    ATOLL_FIRST(check_index("experts", expert, experts_max));
-  return {};
-}
-
-std::string check(const placed& m) { return m.cause ? check_cause(*m.cause) : std::string{}; }
-
-std::string check(const load_report& m) {
-  ATOLL_FIRST(check_count("counts", m.counts.size(), entries_max));
-  for (const expert_load& c : m.counts) {
-    ATOLL_FIRST(check_index("counts.layer", c.layer.value, layers_max));
-    ATOLL_FIRST(check_index("counts.expert", c.expert, experts_max));
-  }
-  return {};
-}
-
-std::string check(const heartbeat&) { return {}; }
-
-#undef ATOLL_FIRST
 
 }  // namespace atl::transport::wire

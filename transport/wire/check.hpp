@@ -21,5 +21,18 @@ std::string check(const load& m);
 std::string check(const placed& m);
 std::string check(const load_report& m);
 std::string check(const heartbeat& m);
+std::string check(const join& m);
+std::string check(const welcome& m);
+std::string check(const members& m);
+std::string check(const adopted& m);
+std::string check(const release& m);
+std::string check(const path_report& m);
+std::string check(const leave& m);
+std::string check(const dismissed& m);
+std::string check(const fetch& m);
+std::string check(const chunk& m);
+
+/// Bytes of a member's strings and byte fields: what members_bytes_max bounds.
+std::size_t text_bytes(const member_info& m) noexcept;
 
 }  // namespace atl::transport::wire

@@ -23,6 +23,16 @@ result<frame> encode(const load& m, address from, address to);
 result<frame> encode(const placed& m, address from, address to);
 result<frame> encode(const load_report& m, address from, address to);
 result<frame> encode(const heartbeat& m, address from, address to);
+result<frame> encode(const join& m, address from, address to);
+result<frame> encode(const welcome& m, address from, address to);
+result<frame> encode(const members& m, address from, address to);
+result<frame> encode(const adopted& m, address from, address to);
+result<frame> encode(const release& m, address from, address to);
+result<frame> encode(const path_report& m, address from, address to);
+result<frame> encode(const leave& m, address from, address to);
+result<frame> encode(const dismissed& m, address from, address to);
+result<frame> encode(const fetch& m, address from, address to);
+result<frame> encode(const chunk& m, address from, address to);
 
 /// The message of a frame whose header and metadata a transport has checked. The metadata is
 /// verified and its meaning checked; errc::malformed_frame says what was wrong. Rows share the

@@ -16,6 +16,19 @@
 
 namespace atl::transport::wire {
 
+// Limits of what is said here; those of layers, experts and entries are in rows.hpp.
+inline constexpr std::uint32_t name_bytes_max = 255;
+inline constexpr std::uint32_t ucx_bytes_max = 4096;  // of a worker's address; known: 500
+inline constexpr std::uint32_t ticket_bytes = 32;     // of a ticket and of the key that makes it
+inline constexpr std::uint32_t members_max = 4096;
+/// Of all names, addresses and tickets of one `members`: with 200 bytes of tables for each member
+/// it stays under metadata_bytes_max.
+inline constexpr std::uint32_t members_bytes_max = 8U << 20;
+inline constexpr std::uint32_t leave_ms_max = 86'400'000;
+inline constexpr std::uint32_t chunk_bytes_max = 4U << 20;
+inline constexpr std::uint64_t expert_bytes_max = 1ULL
+                                                  << 30;  // known: 84 MiB (3 x 7168 x 2048 bf16)
+
 // What a node does; a set of bits. Unknown bits are refused.
 inline constexpr std::uint32_t role_coordinator = 1U << 0;
 inline constexpr std::uint32_t role_gateway = 1U << 1;
@@ -137,8 +150,6 @@ struct fetch {
   std::uint32_t length = 0;  // 1 to chunk_bytes_max
   friend bool operator==(const fetch&, const fetch&) = default;
 };
-
-inline constexpr std::uint32_t chunk_bytes_max = 4U << 20;
 
 /// One of an expert's three matrices as it lies in the bytes that travel: `rows` x `columns`
 /// elements of `type` at `at`, and its scales (float32, scale_rows x scale_columns) at `scales_at`

@@ -1,17 +1,17 @@
-#include "transport/schema/atoll_generated.h"
 #include "transport/wire/check.hpp"
-#include "transport/wire/codec.hpp"
-
-#include <cstring>
-#include <type_traits>
+#include "transport/wire/decode_parts.hpp"
 
 namespace atl::transport::wire {
 
 namespace {
 
-// Every message is a root with at most three tables below it; the rest are vectors and strings.
+// Every message is a root with at most three tables below it, or the members; the rest are vectors
+// and strings.
 constexpr flatbuffers::uoffset_t depth_max = 4;
+template <class Root>
 constexpr flatbuffers::uoffset_t tables_max = 4;
+template <>
+constexpr flatbuffers::uoffset_t tables_max<fbs::Members> = 1 + members_max;
 
 error malformed(frame_kind kind, const std::string& what) {
   return {errc::malformed_frame, std::string{to_string(kind)} + ": " + what};
@@ -23,23 +23,9 @@ const Root* root_of(const frame& f) {
   // The verifier reads aligned words from the buffer's start; memory from operator new is.
   const auto* data = reinterpret_cast<const std::uint8_t*>(f.metadata.data());
   if (f.metadata.empty()) return nullptr;
-  flatbuffers::Verifier verifier{data, f.metadata.size(), depth_max, tables_max};
+  flatbuffers::Verifier verifier{data, f.metadata.size(), depth_max, tables_max<Root>};
   if (!verifier.VerifyBuffer<Root>(nullptr)) return nullptr;
   return flatbuffers::GetRoot<Root>(data);
-}
-
-template <class T>
-std::vector<T> numbers(const flatbuffers::Vector<T>* in) {
-  return in == nullptr ? std::vector<T>{} : std::vector<T>(in->data(), in->data() + in->size());
-}
-
-template <class Plain, class Wire>
-std::vector<Plain> structs(const flatbuffers::Vector<const Wire*>* in) {
-  static_assert(sizeof(Wire) == sizeof(Plain) && std::is_trivially_copyable_v<Plain>);
-  if (in == nullptr || in->size() == 0) return {};
-  std::vector<Plain> out(in->size());
-  std::memcpy(static_cast<void*>(out.data()), in->Data(), out.size() * sizeof(Plain));
-  return out;
 }
 
 call_id plain_id(const fbs::CallId& in) {
@@ -51,24 +37,10 @@ rows plain_rows(const fbs::Rows* in, const frame& f) {
   return {static_cast<tensor::dtype>(in->type()), in->count(), in->width(), f.payload};
 }
 
-/// Reads a cause where there is one; false when its text is too long.
-bool read_cause(const fbs::Failure* in, std::optional<failure>& out) {
-  if (in == nullptr) return true;
-  if (in->text() != nullptr && in->text()->size() > text_bytes_max) return false;
-  out = failure{static_cast<errc>(in->code()),
-                in->text() == nullptr ? std::string{} : in->text()->str()};
-  return true;
-}
-
 logprob_rows plain_logprobs(const fbs::Logprobs* in) {
   if (in == nullptr) return {};
   return {in->top(), numbers(in->chosen()), numbers(in->top_ids()), numbers(in->top_values())};
 }
-
-constexpr const char* text_too_long = "the cause's text is longer than 65,536 bytes";
-
-// read(): the table as a plain message, or a sentence saying why not. Rules that check() knows are
-// left to it.
 
 std::string read(const fbs::Submit& in, const frame&, submit& out) {
   out.request = request_id{in.request()};
@@ -164,49 +136,15 @@ std::string read(const fbs::Refused& in, const frame& f, refused& out) {
   return {};
 }
 
-std::string read(const fbs::Place& in, const frame& f, place& out) {
-  out.epoch = f.header.epoch;
-  out.entries = structs<placement_entry>(in.entries());
-  return {};
-}
-
-std::string read(const fbs::Load& in, const frame& f, load& out) {
-  out.epoch = f.header.epoch;
-  out.group = group_id{in.group()};
-  out.layer = layer_index{in.layer()};
-  out.experts = numbers(in.experts());
-  return {};
-}
-
-std::string read(const fbs::Placed& in, const frame& f, placed& out) {
-  out.epoch = f.header.epoch;
-  out.node = node_id{in.node()};
-  out.group = group_id{in.group()};
-  out.bytes = in.bytes();
-  return read_cause(in.cause(), out.cause) ? "" : text_too_long;
-}
-
-std::string read(const fbs::LoadReport& in, const frame&, load_report& out) {
-  out.node = node_id{in.node()};
-  out.window = in.window();
-  out.counts = structs<expert_load>(in.counts());
-  return {};
-}
-
-std::string read(const fbs::Heartbeat& in, const frame&, heartbeat& out) {
-  out.progress = in.progress();
-  out.busy = in.busy();
-  return {};
-}
-
 template <class Plain>
-constexpr bool has_rows = std::is_same_v<Plain, observed> || std::is_same_v<Plain, dispatch> ||
-                          std::is_same_v<Plain, results>;
+constexpr bool has_payload = std::is_same_v<Plain, observed> || std::is_same_v<Plain, dispatch> ||
+                             std::is_same_v<Plain, results> || std::is_same_v<Plain, chunk>;
 
 template <class Root, class Plain>
 result<message> decode_as(const frame& f) {
   const frame_kind kind = f.header.kind;
-  if (!has_rows<Plain> && !f.payload.bytes.empty()) return malformed(kind, "a payload it has not");
+  if (!has_payload<Plain> && !f.payload.bytes.empty())
+    return malformed(kind, "a payload it has not");
   const Root* root = root_of<Root>(f);
   if (root == nullptr) return malformed(kind, "the metadata is not a table of this kind");
   result<message> out{boost::system::in_place_value, std::in_place_type<Plain>};
@@ -233,6 +171,16 @@ result<message> decode(const frame& f) {
   case frame_kind::placed: return decode_as<fbs::Placed, placed>(f);
   case frame_kind::load_report: return decode_as<fbs::LoadReport, load_report>(f);
   case frame_kind::heartbeat: return decode_as<fbs::Heartbeat, heartbeat>(f);
+  case frame_kind::join: return decode_as<fbs::Join, join>(f);
+  case frame_kind::welcome: return decode_as<fbs::Welcome, welcome>(f);
+  case frame_kind::members: return decode_as<fbs::Members, members>(f);
+  case frame_kind::adopted: return decode_as<fbs::Adopted, adopted>(f);
+  case frame_kind::release: return decode_as<fbs::Release, release>(f);
+  case frame_kind::path_report: return decode_as<fbs::PathReport, path_report>(f);
+  case frame_kind::leave: return decode_as<fbs::Leave, leave>(f);
+  case frame_kind::dismissed: return decode_as<fbs::Dismissed, dismissed>(f);
+  case frame_kind::fetch: return decode_as<fbs::Fetch, fetch>(f);
+  case frame_kind::chunk: return decode_as<fbs::Chunk, chunk>(f);
   }
   return error{errc::malformed_frame, "frame: unknown kind"};
 }

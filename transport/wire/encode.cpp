@@ -1,64 +1,8 @@
-#include "transport/schema/atoll_generated.h"
-#include "transport/wire/check.hpp"
-#include "transport/wire/codec.hpp"
-
-#include <algorithm>
-#include <cstring>
-#include <string_view>
-#include <type_traits>
+#include "transport/wire/encode_parts.hpp"
 
 namespace atl::transport::wire {
 
 namespace {
-
-using flatbuffers::Offset;
-using flatbuffers::Vector;
-
-/// A builder's memory above this is given back after the message: one large table does not stay in
-/// every thread.
-constexpr std::size_t builder_bytes_kept = 1U << 20;
-
-flatbuffers::FlatBufferBuilder& builder() {
-  thread_local flatbuffers::FlatBufferBuilder b{4096};
-  b.Clear();
-  return b;
-}
-
-/// The elements as a FlatBuffers vector; an empty one is left out.
-template <class T>
-Offset<Vector<T>> numbers(flatbuffers::FlatBufferBuilder& b, const std::vector<T>& values) {
-  return values.empty() ? 0 : b.CreateVector(values);
-}
-
-/// Structs of one layout in messages.hpp and in the schema.
-template <class Wire, class Plain>
-Offset<Vector<const Wire*>> structs(flatbuffers::FlatBufferBuilder& b,
-                                    const std::vector<Plain>& values) {
-  static_assert(sizeof(Wire) == sizeof(Plain) && std::is_trivially_copyable_v<Plain>);
-  if (values.empty()) return 0;
-  Wire* out = nullptr;
-  const auto offset = b.CreateUninitializedVectorOfStructs(values.size(), &out);
-  std::memcpy(static_cast<void*>(out), values.data(), values.size() * sizeof(Wire));
-  return offset;
-}
-
-/// At most text_bytes_max bytes, not ending inside a UTF-8 character.
-std::string_view cut(std::string_view text) {
-  if (text.size() <= text_bytes_max) return text;
-  std::size_t end = text_bytes_max;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return text.substr(0, end);
-}
-
-Offset<fbs::Failure> cause(flatbuffers::FlatBufferBuilder& b, const failure& f) {
-  const std::string_view text = cut(f.text);
-  const auto text_at = b.CreateString(text.data(), text.size());
-  return fbs::CreateFailure(b, static_cast<std::int32_t>(f.code), text_at);
-}
-
-Offset<fbs::Failure> cause(flatbuffers::FlatBufferBuilder& b, const std::optional<failure>& f) {
-  return f ? cause(b, *f) : Offset<fbs::Failure>{};
-}
 
 Offset<fbs::Logprobs> logprobs(flatbuffers::FlatBufferBuilder& b, const logprob_rows& r) {
   if (r.chosen.empty()) return 0;
@@ -72,30 +16,6 @@ fbs::Rows shape(const rows& r) { return {r.count, r.width, static_cast<fbs::RowT
 
 fbs::CallId wire_id(const call_id& c) {
   return {c.step, c.shard.value, c.micro_batch, c.layer.value};
-}
-
-template <class Root>
-frame finish(flatbuffers::FlatBufferBuilder& b,
-             Offset<Root> root,
-             frame_kind kind,
-             address from,
-             address to) {
-  b.Finish(root);
-  frame f;
-  f.header.kind = kind;
-  f.header.source = from;
-  f.header.destination = to;
-  const auto* data = reinterpret_cast<const std::byte*>(b.GetBufferPointer());
-  f.metadata.assign(data, data + b.GetSize());
-  if (b.GetSize() > builder_bytes_kept) b.Reset();
-  return f;
-}
-
-template <class Message>
-result<void> checked(std::string_view kind, const Message& m) {
-  std::string problem = check(m);
-  if (problem.empty()) return {};
-  return error{errc::invalid_argument, std::string{kind} + ": " + problem};
 }
 
 Offset<fbs::Sampling> wire_sampling(flatbuffers::FlatBufferBuilder& b, const sampling& s) {
@@ -234,48 +154,6 @@ result<frame> encode(const refused& m, address from, address to) {
   frame f = finish(b, fbs::CreateRefused(b, &call, cause_at), frame_kind::refused, from, to);
   f.header.epoch = m.epoch;
   return f;
-}
-
-result<frame> encode(const place& m, address from, address to) {
-  ATOLL_TRY(checked("place", m));
-  auto& b = builder();
-  const auto entries = structs<fbs::PlacementEntry>(b, m.entries);
-  frame f = finish(b, fbs::CreatePlace(b, entries), frame_kind::place, from, to);
-  f.header.epoch = m.epoch;
-  return f;
-}
-
-result<frame> encode(const load& m, address from, address to) {
-  ATOLL_TRY(checked("load", m));
-  auto& b = builder();
-  const auto experts = numbers(b, m.experts);
-  const auto root = fbs::CreateLoad(b, m.group.value, m.layer.value, experts);
-  frame f = finish(b, root, frame_kind::load, from, to);
-  f.header.epoch = m.epoch;
-  return f;
-}
-
-result<frame> encode(const placed& m, address from, address to) {
-  ATOLL_TRY(checked("placed", m));
-  auto& b = builder();
-  const auto cause_at = cause(b, m.cause);
-  const auto root = fbs::CreatePlaced(b, m.node.value, m.group.value, m.bytes, cause_at);
-  frame f = finish(b, root, frame_kind::placed, from, to);
-  f.header.epoch = m.epoch;
-  return f;
-}
-
-result<frame> encode(const load_report& m, address from, address to) {
-  ATOLL_TRY(checked("load_report", m));
-  auto& b = builder();
-  const auto counts = structs<fbs::ExpertLoad>(b, m.counts);
-  const auto root = fbs::CreateLoadReport(b, m.node.value, m.window, counts);
-  return finish(b, root, frame_kind::load_report, from, to);
-}
-
-result<frame> encode(const heartbeat& m, address from, address to) {
-  auto& b = builder();
-  return finish(b, fbs::CreateHeartbeat(b, m.progress, m.busy), frame_kind::heartbeat, from, to);
 }
 
 }  // namespace atl::transport::wire

@@ -164,6 +164,7 @@ TEST(answer, errors_of_the_cluster_keep_what_is_inside_inside) {
                                                                       {errc::out_of_memory, 503},
                                                                       {errc::peer_gone, 503},
                                                                       {errc::stale_epoch, 503},
+                                                                      {errc::unavailable, 503},
                                                                       {errc::cancelled, 503},
                                                                       {errc::deadline, 504},
                                                                       {errc::io, 500},

@@ -1,10 +1,9 @@
+#include "tests/unit/transport/wire/same.hpp"
 #include "tests/unit/transport/wire/samples.hpp"
 #include "transport/wire/codec.hpp"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -13,49 +12,6 @@
 
 namespace atl::transport::wire {
 namespace {
-
-bool same(const rows& a, const rows& b) {
-  return a.type == b.type && a.count == b.count && a.width == b.width &&
-         std::equal(a.payload.bytes.begin(),
-                    a.payload.bytes.end(),
-                    b.payload.bytes.begin(),
-                    b.payload.bytes.end());
-}
-
-template <class T>
-bool same(const T& a, const T& b) {
-  return a == b;
-}
-
-bool same(const observed& a, const observed& b) {
-  return a.request == b.request && a.what == b.what && a.position_first == b.position_first &&
-         a.layer == b.layer && same(a.values, b.values) && a.experts_per_row == b.experts_per_row &&
-         a.experts == b.experts &&
-         std::equal(a.weights.begin(),
-                    a.weights.end(),
-                    b.weights.begin(),
-                    b.weights.end(),
-                    [](float x, float y) {
-                      return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
-                    });
-}
-
-bool same(const dispatch& a, const dispatch& b) {
-  return a.call == b.call && a.epoch == b.epoch && same(a.input, b.input) &&
-         a.offsets == b.offsets && a.assignments == b.assignments;
-}
-
-bool same(const results& a, const results& b) {
-  return a.call == b.call && a.epoch == b.epoch && same(a.output, b.output) &&
-         a.counts == b.counts && a.service_ns == b.service_ns;
-}
-
-bool same(const message& a, const message& b) {
-  if (a.index() != b.index()) return false;
-  return std::visit(
-      [&](const auto& plain) { return same(plain, std::get<std::decay_t<decltype(plain)>>(b)); },
-      a);
-}
 
 TEST(codec, every_message_comes_back_as_it_was) {
   const address from{node_id{3}, 4};
@@ -187,11 +143,12 @@ TEST(codec, payload_that_does_not_fit_the_shape_is_refused) {
     std::vector<std::byte> bytes(f.payload.bytes.begin(), f.payload.bytes.end());
     bytes.push_back(std::byte{0});
     longer.payload = own_payload(bytes);
-    EXPECT_TRUE(decode(longer).has_error()) << to_string(f.header.kind);
+    const bool has_any_size = f.header.kind == frame_kind::chunk && !f.payload.bytes.empty();
+    EXPECT_NE(decode(longer).has_error(), has_any_size) << to_string(f.header.kind);
     if (f.payload.bytes.empty()) continue;
     frame shorter = f;
     shorter.payload.bytes = f.payload.bytes.first(f.payload.bytes.size() - 1);
-    EXPECT_TRUE(decode(shorter).has_error()) << to_string(f.header.kind);
+    EXPECT_NE(decode(shorter).has_error(), has_any_size) << to_string(f.header.kind);
     shorter.payload = {};
     EXPECT_TRUE(decode(shorter).has_error()) << to_string(f.header.kind);
   }
@@ -381,21 +338,21 @@ TEST(codec, rules_of_the_expert_path) {
 
 TEST(codec, rules_of_the_coordinators_messages) {
   expect_each_refused<place>(
-      {atl::epoch{1}, {{layer_index{0}, 0, group_id{0}, 1.0F}}},
+      {atl::epoch{1}, {{layer_index{0}, 0, group_id{0}, 1.0F}}, {}},
       {{"layer", [](place& m) { m.entries[0].layer = layer_index{layers_max}; }},
        {"expert", [](place& m) { m.entries[0].expert = experts_max; }},
        {"weight", [](place& m) { m.entries[0].weight = 0; }},
        {"weight", [](place& m) { m.entries[0].weight = std::nanf(""); }},
        {"entries", [](place& m) { m.entries.resize(entries_max + 1); }}});
-  expect_each_refused<load>({atl::epoch{1}, group_id{1}, layer_index{0}, {1}},
+  expect_each_refused<load>({atl::epoch{1}, group_id{1}, layer_index{0}, {1}, {}},
                             {{"layer", [](load& m) { m.layer = layer_index{layers_max}; }},
                              {"experts", [](load& m) { m.experts[0] = experts_max; }},
                              {"experts", [](load& m) { m.experts.resize(experts_max + 1); }}});
   expect_each_refused<load_report>(
-      {node_id{1}, 1, {{layer_index{0}, 0, 1}}},
+      {node_id{1}, 1, {{layer_index{0}, 0, 1}}, 0, 0, 0, 0, 0},
       {{"layer", [](load_report& m) { m.counts[0].layer = layer_index{layers_max}; }},
        {"expert", [](load_report& m) { m.counts[0].expert = experts_max; }}});
-  expect_each_refused<placed>({atl::epoch{1}, node_id{1}, group_id{1}, 1, failure{}},
+  expect_each_refused<placed>({atl::epoch{1}, node_id{1}, group_id{1}, 1, failure{}, {}, {}},
                               {{"code", [](placed& m) { m.cause->code = static_cast<errc>(77); }}});
 }
 

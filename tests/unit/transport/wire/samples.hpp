@@ -1,8 +1,12 @@
-// One or more valid messages of every kind, all fields away from their defaults.
+// One or more valid messages of every kind. In first_messages() they are as the first release said
+// them, and stay so for the frames recorded from it; in later_messages() all fields are away from
+// their defaults.
 #pragma once
 
 #include "transport/wire/codec.hpp"
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 namespace atl::transport::wire {
@@ -73,7 +77,8 @@ inline tokens sample_logprobs() {
   return m;
 }
 
-inline std::vector<message> sample_messages() {
+/// Kinds 1 to 12 without the fields that were appended later.
+inline std::vector<message> first_messages() {
   const failure cause{errc::overloaded, "node 3 is full \xE4\xBD\xA0"};
   const call_id call{shard_id{1}, 2, 3, layer_index{4}};
   observed logits{request_id{5}, observation::logits, 3, layer_index{0}, {}, 0, {}, {}};
@@ -95,13 +100,125 @@ inline std::vector<message> sample_messages() {
       sample_results(),
       refused{call, atl::epoch{8}, {errc::stale_epoch, "the table is of epoch 8"}},
       place{atl::epoch{9},
-            {{layer_index{1}, 2, group_id{3}, 0.75F}, {layer_index{1}, 2, group_id{4}, 0.25F}}},
-      load{atl::epoch{9}, group_id{3}, layer_index{1}, {2, 4, 6}},
-      placed{atl::epoch{9}, node_id{2}, group_id{3}, 1ULL << 40, {}},
-      placed{atl::epoch{9}, node_id{2}, group_id{3}, 5, failure{errc::io, "disk"}},
-      load_report{node_id{2}, 55, {{layer_index{3}, 255, 1ULL << 33}, {layer_index{4}, 0, 1}}},
-      heartbeat{0xFFFFFFFFFFFFFFFF, true},
+            {{layer_index{1}, 2, group_id{3}, 0.75F}, {layer_index{1}, 2, group_id{4}, 0.25F}},
+            {}},
+      load{atl::epoch{9}, group_id{3}, layer_index{1}, {2, 4, 6}, {}},
+      placed{atl::epoch{9}, node_id{2}, group_id{3}, 1ULL << 40, {}, {}, {}},
+      placed{atl::epoch{9}, node_id{2}, group_id{3}, 5, failure{errc::io, "disk"}, {}, {}},
+      load_report{node_id{2},
+                  55,
+                  {{layer_index{3}, 255, 1ULL << 33}, {layer_index{4}, 0, 1}},
+                  0,
+                  0,
+                  0,
+                  0,
+                  0},
+      heartbeat{0xFFFFFFFFFFFFFFFF, true, 0, 0},
   };
+}
+
+/// Bytes that count up from `first`.
+inline std::vector<std::byte> counting_bytes(std::size_t count, unsigned first) {
+  std::vector<std::byte> bytes(count);
+  for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::byte>(first + i);
+  return bytes;
+}
+
+inline join sample_join() {
+  join m;
+  m.roles = role_expert | role_attention;
+  m.name = "rack 2, \xE6\x9C\x88";
+  m.version = "0.5.0";
+  m.numeric_class = "x86-bf16";
+  m.model = "sha256:0f1e2d";
+  m.expert_bytes = 96ULL << 30;
+  m.shards = 1;
+  m.groups = 2;
+  m.sequences_max = 64;
+  m.pages_total = 1ULL << 34;
+  m.tls = "10.0.0.7:7401";
+  m.ucx = counting_bytes(70, 0x90);
+  m.ticket_key = counting_bytes(ticket_bytes, 0x40);
+  m.epoch = atl::epoch{41};
+  m.held = {{0x0102030405060708, layer_index{3}, 17}, {0xF1F2F3F4F5F6F7F8, layer_index{4}, 18}};
+  return m;
+}
+
+inline members sample_members() {
+  member_info first;
+  first.node = node_id{1};
+  first.life = incarnation{0x1111222233334444};
+  first.state = member_state::suspect;
+  first.roles = role_coordinator | role_gateway;
+  first.name = "front";
+  first.tls = "10.0.0.1:7401";
+  member_info second;
+  second.node = node_id{6};
+  second.life = incarnation{5};
+  second.state = member_state::cordoned;
+  second.roles = role_attention;
+  second.shards = 2;
+  second.shard_first = 8;
+  second.sequences_max = 32;
+  second.pages_total = 1ULL << 33;
+  second.name = "attention-6";
+  second.tls = "10.0.0.6:7401";
+  second.ucx = counting_bytes(50, 0x20);
+  second.ticket = counting_bytes(ticket_bytes, 0xA0);
+  return {12, {std::move(first), std::move(second)}};
+}
+
+inline chunk sample_chunk() {
+  chunk m;
+  m.number = 0x99AABBCCDDEEFF00;
+  m.layer = layer_index{7};
+  m.expert = 200;
+  m.offset = 300;
+  m.total = 1000;
+  m.parts = {{{0, 900, 16, 10, 1, 2, tensor::dtype::f8_e4m3},
+              {160, 908, 16, 10, 2, 1, tensor::dtype::bf16},
+              {480, 916, 5, 20, 3, 7, tensor::dtype::f32}}};
+  m.bytes = own_payload(counting_bytes(150, 0));
+  return m;
+}
+
+inline std::vector<message> later_messages() {
+  const failure cause{errc::unavailable, "node 3 is not there \xE4\xBD\xA0"};
+  chunk missing{55, layer_index{7}, 200, 300, 0, {}, {}, cause};
+  return {
+      place{atl::epoch{9},
+            {{layer_index{1}, 2, group_id{4}, 0.75F}, {layer_index{1}, 2, group_id{3}, 0.25F}},
+            {{group_id{3}, node_id{8}, 1}, {group_id{4}, node_id{7}, 2}}},
+      load{atl::epoch{9}, group_id{3}, layer_index{1}, {2, 4, 6}, {node_id{5}, node_id{2}}},
+      placed{atl::epoch{9},
+             node_id{2},
+             group_id{3},
+             1ULL << 40,
+             {},
+             layer_index{6},
+             {{0x8877665544332211, layer_index{6}, 4}, {9, layer_index{6}, 5}}},
+      load_report{node_id{2}, 55, {{layer_index{3}, 255, 8}}, 1ULL << 34, 21, 22, 23, 24},
+      heartbeat{3, true, 1ULL << 40, 77},
+      sample_join(),
+      welcome{"c-7f3a", 40, 41, {}},
+      welcome{"c-7f3a", 0, 0, cause},
+      sample_members(),
+      adopted{atl::epoch{9}, atl::epoch{7}},
+      release{atl::epoch{10}, group_id{3}, layer_index{1}, {2, 4, 6}},
+      path_report{node_id{6}, incarnation{0x77}, false, "connection reset"},
+      leave{leave_ms_max},
+      dismissed{incarnation{0x1234567890}, cause},
+      dismissed{incarnation{0x1234567890}, {}},
+      fetch{0x99AABBCCDDEEFF00, layer_index{7}, 200, 300, chunk_bytes_max},
+      sample_chunk(),
+      missing,
+  };
+}
+
+inline std::vector<message> sample_messages() {
+  std::vector<message> all = first_messages();
+  for (message& m : later_messages()) all.push_back(std::move(m));
+  return all;
 }
 
 inline result<frame> encode_any(const message& m, address from = {}, address to = {}) {
