@@ -51,8 +51,8 @@ void mailroom::on_frame(transport::frame&& f) noexcept {
                      : "no actor at slot " + std::to_string(f.header.destination.slot)));
     return;
   }
-  slot->second(std::make_shared<const incoming>(
-      incoming{f.header.source, f.header.sender, std::move(*body)}));
+  slot->second(std::make_shared<const incoming>(incoming{
+      f.header.source, f.header.sender, transport::plane_of(f.header.kind), std::move(*body)}));
 }
 
 void mailroom::on_peer_gone(transport::node_identity peer, const error& cause) noexcept {

@@ -9,6 +9,8 @@
 #include "experts/placement/expert_map.hpp"
 #include "experts/router_compute.hpp"
 #include "runtime/model/weights.hpp"
+#include "transport/plane.hpp"
+#include "transport/transport.hpp"
 #include "transport/wire/messages.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
@@ -30,9 +32,31 @@ namespace atl::actors {
 struct incoming {
   transport::address source;
   incarnation sender;
+  transport::plane path = transport::plane::data;  // on which it came
   transport::wire::message body;
 };
 using incoming_ptr = std::shared_ptr<const incoming>;
+
+/// All members, as the coordinator last said: agent -> mailroom, pulse, gateway, shards, routers.
+using members_ptr = std::shared_ptr<const transport::wire::members>;
+
+enum class peer_state : std::uint8_t { alive, suspect, dead };
+
+/// pulse -> routers, shards, gateway, agent, coordinator of its node: what it thinks of one life of
+/// a peer on one path. Dead is final for that life.
+struct peer_changed {
+  transport::node_identity peer;
+  transport::plane path = transport::plane::data;
+  peer_state state = peer_state::alive;
+  std::string why;
+};
+
+/// mailroom -> pulse: the medium says so.
+struct connection_lost {
+  transport::node_identity peer;
+  transport::plane path = transport::plane::data;
+  std::string why;
+};
 
 /// A device job has ended. What it was is known to the receiver by these two numbers.
 struct job_ended {
@@ -118,6 +142,9 @@ using gateway_submit_ptr = std::shared_ptr<gateway_submit>;
 }  // namespace atl::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::incoming_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::members_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::peer_changed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::connection_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::job_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::route_rows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::rows_routed)
@@ -164,6 +191,7 @@ using coordinator_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
 inline constexpr std::uint32_t coordinator_slot = 1;
 inline constexpr std::uint32_t agent_slot = 2;
 inline constexpr std::uint32_t gateway_slot = 3;
+inline constexpr std::uint32_t pulse_slot = 4;
 inline constexpr std::uint32_t shard_slot_base = 0x1000;
 inline constexpr std::uint32_t router_slot_base = 0x2000;
 inline constexpr std::uint32_t group_slot_base = 0x3000;
