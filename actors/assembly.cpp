@@ -56,8 +56,8 @@ public:
 private:
   result<assembly> build_all(std::function<void(result<void>)> ready) {
     all_.mail =
-        std::make_shared<mailroom>(transport::node_identity{this_node, first_life}, on_.link);
-    ATOLL_TRY(on_.link->listen({this_node, first_life}, all_.mail));
+        std::make_shared<mailroom>(transport::node_identity{this_node, first_life}, on_.links);
+    ATOLL_TRY(all_.mail->open());
     // Enough for the frames of a few steps; beyond that memory goes back to the system.
     all_.buffers = std::make_shared<buffer_pool>(std::size_t{256} << 20);
     ATOLL_TRY(add_groups());

@@ -22,7 +22,7 @@ struct environment {
   caf::actor_system* system = nullptr;
   tensor::device* device = nullptr;
   const clock* time = nullptr;
-  std::shared_ptr<transport::transport> link;
+  node_links links = {};
   /// For constrained answers; null: they are refused.
   std::shared_ptr<model::constraint_cache> grammars = {};
 };

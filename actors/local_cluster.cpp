@@ -7,7 +7,6 @@
 #include "runtime/base/log.hpp"
 #include "runtime/model/logprobs.hpp"
 #include "runtime/tensor/cpu_device.hpp"
-#include "transport/loopback/loopback.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
@@ -89,8 +88,7 @@ public:
   result<void> start() {
     std::promise<result<void>> ready;
     auto waiting = ready.get_future();
-    link_ = network_.join();
-    auto made = assemble({&*system_, &device_, &time_, link_, grammars_},
+    auto made = assemble({&*system_, &device_, &time_, {}, grammars_},
                          weights_,
                          options_,
                          [&ready](result<void> outcome) { ready.set_value(std::move(outcome)); });
@@ -222,8 +220,6 @@ private:
   cluster_options options_;
   std::shared_ptr<model::constraint_cache> grammars_;
   steady_clock time_;
-  transport::loopback_network network_;
-  std::shared_ptr<transport::transport> link_;
   tensor::cpu_device device_;
   device_system_config config_;
   std::optional<caf::actor_system> system_;

@@ -134,6 +134,7 @@ using held_atom = caf::atom_constant<caf::atom("held")>;
 using counts_atom = caf::atom_constant<caf::atom("counts")>;
 using report_atom = caf::atom_constant<caf::atom("report")>;
 using overdue_atom = caf::atom_constant<caf::atom("overdue")>;
+using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using start_atom = caf::atom_constant<caf::atom("start")>;
 
 struct gateway_submit;  // gateway.hpp: carries a listener
@@ -156,6 +157,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::gateway_submit_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::request_id)
 
 namespace atl::actors {
+
+using pulse_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                     caf::reacts_to<members_ptr>,
+                                     caf::reacts_to<connection_lost>,
+                                     caf::reacts_to<tick_atom>>;
 
 using gateway_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                        caf::reacts_to<gateway_submit_ptr>,

@@ -68,6 +68,7 @@ void cpu_device::submit(job work) {
   }
   const std::size_t chunks = j.work.phases[j.phase].chunks;
   jobs_.splice(jobs_.end(), spare_, spare_.begin());
+  open_jobs_.fetch_add(1, std::memory_order_relaxed);
   announce(chunks);
 }
 
@@ -121,6 +122,7 @@ void cpu_device::finish_chunk(const assignment& done) {
       return;
     }
     finished.splice(finished.begin(), jobs_, done.owner);
+    open_jobs_.fetch_sub(1, std::memory_order_relaxed);
   }
   // The completion may submit more work, so it runs without the lock; what the job captured dies
   // here too.
@@ -158,11 +160,11 @@ void cpu_device::run_worker(int index) {
       if (work.is_chunk) {
         const open_job& j = *work.owner;
         j.work.phases[j.phase].body(work.chunk, self);
+        progress_.fetch_add(1, std::memory_order_relaxed);
         finish_chunk(work);
       } else {
         work.short_work->run(self);
       }
-      progress_.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
     was_busy = false;

@@ -36,8 +36,10 @@ public:
 
   void wait_idle() override;
 
-  /// Chunks and tasks ended since the start. Moves as long as the device is alive and has work.
-  std::uint64_t progress() const noexcept { return progress_.load(std::memory_order_relaxed); }
+  device_activity activity() const noexcept override {
+    return {progress_.load(std::memory_order_relaxed),
+            open_jobs_.load(std::memory_order_relaxed) > 0};
+  }
 
 private:
   struct open_job {
@@ -79,6 +81,7 @@ private:
   // Relaxed: the work itself is read under mutex_.
   std::atomic<std::uint64_t> version_{0};
   std::atomic<std::uint64_t> progress_{0};
+  std::atomic<std::int64_t> open_jobs_{0};  // = jobs_.size(), for who does not hold the lock
   std::vector<std::thread> threads_;
 };
 

@@ -48,6 +48,12 @@ protected:
   ~task() = default;
 };
 
+/// What tells a device at work from one that stands still.
+struct device_activity {
+  std::uint64_t progress = 0;  // chunks ended since the start
+  bool is_busy = false;        // jobs are queued or running
+};
+
 class device {
 public:
   virtual ~device() = default;
@@ -61,6 +67,8 @@ public:
   /// completion: whatever those captured is gone. Call from no worker.
   virtual void wait_idle() = 0;
 
+  /// Takes no lock: may be asked often, from anywhere.
+  virtual device_activity activity() const noexcept = 0;
   virtual int workers() const noexcept = 0;
   /// For people: "cpu, 2 threads".
   virtual std::string description() const = 0;

@@ -34,6 +34,7 @@ void inline_device::run() {
       for (std::uint32_t chunk = 0; chunk < part.chunks; ++chunk) {
         run_tasks();
         part.body(chunk, worker_);
+        ++chunks_;
       }
     }
     if (work.done) work.done();

@@ -20,6 +20,7 @@ public:
   void submit(job work) override;
   void post(task& short_work) override;
   void wait_idle() override {}
+  device_activity activity() const noexcept override { return {chunks_, running_}; }
   int workers() const noexcept override { return 1; }
   std::string description() const override { return "cpu, in the calling thread"; }
 
@@ -30,6 +31,7 @@ private:
   std::deque<job> jobs_;
   std::deque<task*> tasks_;
   worker worker_;
+  std::uint64_t chunks_ = 0;  // ended
   bool running_ = false;
 };
 

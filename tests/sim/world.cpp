@@ -30,10 +30,17 @@ public:
   void submit(tensor::job work) override {
     const duration_ns takes{10'000 + static_cast<std::int64_t>(random_.below(200'000))};
     auto shared = std::make_shared<tensor::job>(std::move(work));
-    events_->at(events_->now() + takes, [this, shared] { inner_.submit(std::move(*shared)); });
+    ++open_;
+    events_->at(events_->now() + takes, [this, shared] {
+      --open_;
+      inner_.submit(std::move(*shared));
+    });
   }
   void post(tensor::task& short_work) override { inner_.post(short_work); }
   void wait_idle() override {}
+  tensor::device_activity activity() const noexcept override {
+    return {inner_.activity().progress, open_ > 0};
+  }
   int workers() const noexcept override { return 1; }
   std::string description() const override { return "simulated cpu"; }
 
@@ -41,6 +48,7 @@ private:
   std::shared_ptr<transport::event_queue> events_;
   random_source random_;
   tensor::inline_device inner_;
+  std::uint64_t open_ = 0;
 };
 
 /// Loses frames between routers and expert groups, as the seed says.
@@ -134,7 +142,10 @@ public:
   result<outcome> run() {
     ATOLL_ASSIGN(const auto options, actors::resolved(what_.options, weights_->config));
     ATOLL_ASSIGN(all_,
-                 actors::assemble({&*system_, &device_, time_.get(), link_},
+                 actors::assemble({&*system_,
+                                   &device_,
+                                   time_.get(),
+                                   {.data = {}, .control = {}, .own = link_, .book = {}}},
                                   weights_,
                                   options,
                                   [this](result<void> r) { ready_.emplace(std::move(r)); }));
