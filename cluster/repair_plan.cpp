@@ -1,0 +1,390 @@
+#include "cluster/repair_plan.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+
+namespace atl::cluster {
+
+namespace {
+
+constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+
+error bad(const std::string& what) { return {errc::invalid_argument, "repair plan: " + what}; }
+
+result<void> check(const repair_input& input) {
+  const auto& layers = input.shape.layers;
+  if (input.copies == 0) return bad("at least one copy of each expert has to be wanted");
+  if (layers.empty() || input.shape.experts == 0) return bad("there is no expert to place");
+  for (std::size_t i = 1; i < layers.size(); ++i)
+    if (layers[i] <= layers[i - 1]) return bad("layers are not ascending");
+  const std::size_t count = layers.size() * input.shape.experts;
+  if (input.present.size() != count) {
+    return bad(std::to_string(input.present.size()) + " replica lists for " +
+               std::to_string(count) + " experts");
+  }
+  return {};
+}
+
+/// Groups are indices g into holders (ascending by id), experts are indices i into replica lists.
+class planner {
+public:
+  planner(const repair_input& input, std::vector<holder> holders);
+
+  void place_fresh();
+  void fill_holes();
+  void reach_wanted_copies();
+  void finish_drains();
+  void balance();
+  repair_plan outcome() const;
+
+private:
+  struct copy_at {
+    std::size_t expert;
+    std::size_t group;
+  };
+
+  std::size_t experts() const { return input_.present.size(); }
+  std::size_t groups() const { return holders_.size(); }
+  std::size_t layer_of(std::size_t i) const { return i / input_.shape.experts; }
+  bool was(std::size_t i, std::size_t g) const { return was_[i * groups() + g] != 0; }
+  bool is(std::size_t i, std::size_t g) const { return is_[i * groups() + g] != 0; }
+  std::size_t in_layer(std::size_t g, std::size_t layer) const {
+    return in_layer_[g * input_.shape.layers.size() + layer];
+  }
+  bool accepts(std::size_t g) const {
+    return holders_[g].accepts_new && holders_[g].serves && !holders_[g].drains;
+  }
+
+  void put(std::size_t i, std::size_t g);
+  void take(std::size_t i, std::size_t g);
+  bool has_room(std::size_t i, std::size_t g) const;
+  bool node_holds(std::size_t i, node_id node, std::size_t except = none) const;
+  std::size_t nodes_with(std::size_t i, bool draining_too) const;
+  bool is_better(std::size_t layer, std::size_t a, std::size_t b) const;
+  bool place(std::size_t i);
+  bool place_by_eviction(std::size_t i);
+  std::optional<copy_at> next_doubled();
+  bool may_move(std::size_t i, std::size_t from, std::size_t to) const;
+  bool try_move(std::size_t layer, std::size_t from, std::size_t to);
+  bool even_out(std::size_t layer);
+  bool even_out_totals();
+  bool is_out_of_moves() const { return input_.moves_max > 0 && moves_ >= input_.moves_max; }
+
+  const repair_input& input_;
+  std::vector<holder> holders_;
+  std::vector<char> was_;              // experts x groups: held now
+  std::vector<char> is_;               // experts x groups: held in the target
+  std::vector<char> evicted_;          // experts x groups
+  std::vector<std::size_t> in_layer_;  // groups x layers: held in the target
+  std::vector<std::size_t> total_;     // held in the target
+  std::vector<std::size_t> peak_;      // held while the plan is carried out
+  std::vector<std::uint32_t> share_of_new_;
+  std::size_t moves_ = 0;
+  bool may_move_old_ = false;   // otherwise balance() only chooses other places for new copies
+  std::size_t doubled_copies_;  // where next_doubled() goes on
+  std::size_t doubled_from_ = 0;
+};
+
+planner::planner(const repair_input& input, std::vector<holder> holders)
+    : input_{input},
+      holders_{std::move(holders)},
+      was_(experts() * groups()),
+      is_(experts() * groups()),
+      evicted_(experts() * groups()),
+      in_layer_(groups() * input.shape.layers.size()),
+      total_(groups()),
+      peak_(groups()),
+      share_of_new_(experts(), 1),
+      doubled_copies_{groups()} {
+  for (std::size_t i = 0; i < experts(); ++i) {
+    std::uint64_t shares = 0;
+    std::uint64_t copies = 0;
+    for (const experts::replica& copy : input.present[i]) {
+      const auto at = std::lower_bound(
+          holders_.begin(), holders_.end(), copy.group, [](const holder& h, group_id group) {
+            return h.group < group;
+          });
+      if (at == holders_.end() || at->group != copy.group || !at->serves) continue;
+      const auto g = static_cast<std::size_t>(at - holders_.begin());
+      if (is(i, g)) continue;
+      put(i, g);
+      was_[i * groups() + g] = 1;
+      shares += copy.share;
+      ++copies;
+    }
+    if (copies > 0)
+      share_of_new_[i] = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shares / copies));
+  }
+}
+
+void planner::put(std::size_t i, std::size_t g) {
+  is_[i * groups() + g] = 1;
+  ++in_layer_[g * input_.shape.layers.size() + layer_of(i)];
+  ++total_[g];
+  if (!was(i, g)) ++peak_[g];
+}
+
+void planner::take(std::size_t i, std::size_t g) {
+  is_[i * groups() + g] = 0;
+  --in_layer_[g * input_.shape.layers.size() + layer_of(i)];
+  --total_[g];
+  if (!was(i, g)) --peak_[g];
+}
+
+bool planner::has_room(std::size_t i, std::size_t g) const {
+  return was(i, g) || peak_[g] < holders_[g].capacity;
+}
+
+/// Whether a group of that node that does not drain, other than `except`, is to hold the expert.
+bool planner::node_holds(std::size_t i, node_id node, std::size_t except) const {
+  for (std::size_t g = 0; g < groups(); ++g) {
+    if (g != except && is(i, g) && holders_[g].node == node && !holders_[g].drains) return true;
+  }
+  return false;
+}
+
+std::size_t planner::nodes_with(std::size_t i, bool draining_too) const {
+  std::vector<node_id> nodes;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    if (!is(i, g) || (holders_[g].drains && !draining_too)) continue;
+    if (std::find(nodes.begin(), nodes.end(), holders_[g].node) == nodes.end())
+      nodes.push_back(holders_[g].node);
+  }
+  return nodes.size();
+}
+
+/// Whether a new expert of the layer should rather go to a than to b, a < b.
+bool planner::is_better(std::size_t layer, std::size_t a, std::size_t b) const {
+  if (in_layer(a, layer) != in_layer(b, layer)) return in_layer(a, layer) < in_layer(b, layer);
+  // free / capacity, compared without division; both have room, so capacities are not 0.
+  const std::size_t free_a = holders_[a].capacity - std::min(holders_[a].capacity, total_[a]);
+  const std::size_t free_b = holders_[b].capacity - std::min(holders_[b].capacity, total_[b]);
+  return free_a * holders_[b].capacity >= free_b * holders_[a].capacity;
+}
+
+/// Adds a copy of the expert where there is room. False if there is none on a further node.
+bool planner::place(std::size_t i) {
+  std::size_t best = none;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    if (!accepts(g) || is(i, g) || !has_room(i, g) || node_holds(i, holders_[g].node)) continue;
+    if (best == none || !is_better(layer_of(i), best, g)) best = g;
+  }
+  if (best == none) return false;
+  put(i, best);
+  return true;
+}
+
+/// The copy to give up for an expert that has none: of the experts with the most copies, in a full
+/// group that accepts. Experts lose copies only by this, so one walk from the most copies down to
+/// two meets them all.
+std::optional<planner::copy_at> planner::next_doubled() {
+  for (; doubled_copies_ >= 2; --doubled_copies_, doubled_from_ = 0) {
+    while (doubled_from_ < experts()) {
+      const std::size_t i = doubled_from_++;
+      std::vector<std::size_t> holding;
+      for (std::size_t g = 0; g < groups(); ++g)
+        if (is(i, g) && was(i, g)) holding.push_back(g);
+      if (holding.size() != doubled_copies_) continue;
+      std::size_t best = none;
+      for (const std::size_t g : holding) {
+        if (!accepts(g) || peak_[g] > holders_[g].capacity) continue;
+        if (best == none || node_holds(i, holders_[g].node, g)) best = g;
+      }
+      if (best != none) return copy_at{i, best};
+    }
+  }
+  return std::nullopt;
+}
+
+bool planner::place_by_eviction(std::size_t i) {
+  const std::optional<copy_at> doubled = next_doubled();
+  if (!doubled) return false;
+  const std::size_t at = doubled->expert * groups() + doubled->group;
+  take(doubled->expert, doubled->group);
+  was_[at] = 0;
+  evicted_[at] = 1;
+  --peak_[doubled->group];
+  put(i, doubled->group);
+  return true;
+}
+
+/// As experts::spread_evenly does over the groups that accept, if all is empty and it fits.
+void planner::place_fresh() {
+  if (std::any_of(is_.begin(), is_.end(), [](char held) { return held != 0; })) return;
+  std::vector<experts::group_place> places;
+  std::vector<std::size_t> group_at;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    if (!accepts(g)) continue;
+    places.push_back(
+        {.group = group_id{static_cast<std::uint32_t>(places.size())}, .node = holders_[g].node});
+    group_at.push_back(g);
+  }
+  const auto copies =
+      static_cast<std::uint32_t>(std::min<std::size_t>(input_.copies, places.size()));
+  const auto map = experts::spread_evenly(epoch{}, input_.shape, places, copies);
+  if (map.has_error()) return;  // no group at all: everything is unplaceable
+  for (std::size_t at = 0; at < group_at.size(); ++at) {
+    const group_id group{static_cast<std::uint32_t>(at)};
+    if (map->held_by(group).size() > holders_[group_at[at]].capacity) return;
+  }
+  for (std::size_t i = 0; i < experts(); ++i) {
+    const expert_index expert{static_cast<std::uint32_t>(i % input_.shape.experts)};
+    for (const auto& copy : map->replicas(input_.shape.layers[layer_of(i)], expert))
+      put(i, group_at[copy.group.value]);
+  }
+}
+
+void planner::fill_holes() {
+  for (std::size_t i = 0; i < experts(); ++i)
+    if (nodes_with(i, true) == 0 && !place(i)) place_by_eviction(i);
+}
+
+void planner::reach_wanted_copies() {
+  for (std::size_t copies = 0; copies < input_.copies; ++copies) {
+    for (std::size_t i = 0; i < experts(); ++i) {
+      if (nodes_with(i, false) != copies) continue;
+      const bool is_move = nodes_with(i, true) >= input_.copies;
+      if (is_move && is_out_of_moves()) continue;
+      if (place(i) && is_move) ++moves_;
+    }
+  }
+}
+
+void planner::finish_drains() {
+  for (std::size_t i = 0; i < experts(); ++i) {
+    const std::size_t kept = nodes_with(i, false);
+    const bool is_enough = kept >= input_.copies || (kept > 0 && !is_out_of_moves());
+    if (!is_enough) continue;
+    for (std::size_t g = 0; g < groups(); ++g)
+      if (holders_[g].drains && is(i, g)) take(i, g);
+  }
+}
+
+bool planner::may_move(std::size_t i, std::size_t from, std::size_t to) const {
+  const bool is_allowed = !was(i, from) || !is_out_of_moves();
+  return is_allowed && is(i, from) && !is(i, to) && has_room(i, to) &&
+         !node_holds(i, holders_[to].node, from);
+}
+
+bool planner::try_move(std::size_t layer, std::size_t from, std::size_t to) {
+  for (std::size_t e = 0; e < input_.shape.experts; ++e) {
+    const std::size_t i = layer * input_.shape.experts + e;
+    if (!may_move(i, from, to)) continue;
+    if (was(i, from)) ++moves_;
+    take(i, from);
+    put(i, to);
+    return true;
+  }
+  return false;
+}
+
+/// Moves one expert of the layer from a fuller to an emptier group. False if nothing is to be done.
+bool planner::even_out(std::size_t layer) {
+  std::vector<std::size_t> order(groups());
+  for (std::size_t g = 0; g < groups(); ++g) order[g] = g;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple{in_layer(a, layer), total_[a], a} <
+           std::tuple{in_layer(b, layer), total_[b], b};
+  });
+  for (std::size_t high = groups(); high-- > 0;) {
+    const std::size_t from = order[high];
+    if (holders_[from].drains) continue;
+    for (const std::size_t to : order) {
+      if (in_layer(from, layer) <= in_layer(to, layer) + input_.copies) break;
+      if (accepts(to) && try_move(layer, from, to)) return true;
+    }
+  }
+  return false;
+}
+
+/// The same over all layers. Moves only where the layer itself does not become less even.
+bool planner::even_out_totals() {
+  std::vector<std::size_t> order(groups());
+  for (std::size_t g = 0; g < groups(); ++g) order[g] = g;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::tuple{total_[a], a} < std::tuple{total_[b], b};
+  });
+  for (std::size_t high = groups(); high-- > 0;) {
+    const std::size_t from = order[high];
+    if (holders_[from].drains) continue;
+    for (const std::size_t to : order) {
+      if (total_[from] <= total_[to] + input_.copies) break;
+      if (!accepts(to)) continue;
+      for (std::size_t layer = 0; layer < input_.shape.layers.size(); ++layer)
+        if (in_layer(from, layer) > in_layer(to, layer) && try_move(layer, from, to)) return true;
+    }
+  }
+  return false;
+}
+
+/// Ends: a move makes the sum of squares of the layers' counts smaller, or leaves it and makes that
+/// of the totals smaller.
+void planner::balance() {
+  bool has_moved = true;
+  while (has_moved) {
+    has_moved = false;
+    for (std::size_t layer = 0; layer < input_.shape.layers.size(); ++layer)
+      while (even_out(layer)) has_moved = true;
+    while (even_out_totals()) has_moved = true;
+  }
+}
+
+repair_plan planner::outcome() const {
+  repair_plan plan;
+  plan.target.resize(experts());
+  for (std::size_t i = 0; i < experts(); ++i) {
+    const layer_index layer = input_.shape.layers[layer_of(i)];
+    const expert_index expert{static_cast<std::uint32_t>(i % input_.shape.experts)};
+    for (std::size_t g = 0; g < groups(); ++g) {
+      const expert_copy copy{.group = holders_[g].group, .layer = layer, .expert = expert};
+      if (evicted_[i * groups() + g] != 0) plan.evictions.push_back(copy);
+      if (is(i, g) && !was(i, g)) plan.loads.push_back(copy);
+      if (!is(i, g) && was(i, g)) plan.releases.push_back(copy);
+      if (!is(i, g)) continue;
+      const auto kept =
+          std::find_if(input_.present[i].begin(),
+                       input_.present[i].end(),
+                       [&](const experts::replica& r) { return r.group == copy.group; });
+      const bool is_kept = was(i, g) && kept != input_.present[i].end();
+      plan.target[i].push_back(
+          {.group = copy.group, .share = is_kept ? kept->share : share_of_new_[i]});
+    }
+    const std::size_t kept = nodes_with(i, false);
+    if (plan.target[i].empty()) plan.unplaceable.push_back({.layer = layer, .expert = expert});
+    if (kept < input_.copies) {
+      plan.short_of.push_back({.layer = layer,
+                               .expert = expert,
+                               .short_by = static_cast<std::uint32_t>(input_.copies - kept)});
+    }
+  }
+  for (auto* list : {&plan.evictions, &plan.loads, &plan.releases})
+    std::sort(list->begin(), list->end());
+  return plan;
+}
+
+}  // namespace
+
+result<repair_plan> plan_repair(const repair_input& input) {
+  ATOLL_TRY(check(input));
+  std::vector<holder> holders = input.holders;
+  std::sort(holders.begin(), holders.end(), [](const holder& a, const holder& b) {
+    return a.group < b.group;
+  });
+  for (std::size_t g = 1; g < holders.size(); ++g) {
+    if (holders[g].group == holders[g - 1].group)
+      return bad("group " + std::to_string(holders[g].group.value) + " is named twice");
+  }
+  planner plan{input, std::move(holders)};
+  plan.place_fresh();
+  plan.fill_holes();
+  plan.reach_wanted_copies();
+  plan.finish_drains();
+  plan.balance();
+  return plan.outcome();
+}
+
+}  // namespace atl::cluster
