@@ -92,6 +92,7 @@ std::string check_ticket(std::string_view field, const std::vector<std::byte>& b
 std::string check_member(const member_info& m) {
   if (m.state > member_state::cordoned) return "list.state holds an unknown value";
   ATOLL_FIRST(check_roles("list.roles", m.roles));
+  if (m.shards > units_max) return above("list.shards", m.shards, units_max);
   ATOLL_FIRST(check_count("list.name", m.name.size(), name_bytes_max));
   ATOLL_FIRST(check_count("list.tls", m.tls.size(), name_bytes_max));
   ATOLL_FIRST(check_count("list.ucx", m.ucx.size(), ucx_bytes_max));
@@ -121,6 +122,8 @@ std::string check_part(const weight_part& p, std::uint64_t total) {
 
 std::string check(const join& m) {
   ATOLL_FIRST(check_roles("roles", m.roles));
+  if (m.shards > units_max) return above("shards", m.shards, units_max);
+  if (m.groups > units_max) return above("groups", m.groups, units_max);
   ATOLL_FIRST(check_count("name", m.name.size(), name_bytes_max));
   ATOLL_FIRST(check_count("version", m.version.size(), name_bytes_max));
   ATOLL_FIRST(check_count("numeric_class", m.numeric_class.size(), name_bytes_max));

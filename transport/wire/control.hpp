@@ -21,6 +21,7 @@ inline constexpr std::uint32_t name_bytes_max = 255;
 inline constexpr std::uint32_t ucx_bytes_max = 4096;  // of a worker's address; known: 500
 inline constexpr std::uint32_t ticket_bytes = 32;     // of a ticket and of the key that makes it
 inline constexpr std::uint32_t members_max = 4096;
+inline constexpr std::uint32_t units_max = 1024;  // shards, and groups, of one node
 /// Of all names, addresses and tickets of one `members`: with 200 bytes of tables for each member
 /// it stays under metadata_bytes_max.
 inline constexpr std::uint32_t members_bytes_max = 8U << 20;
@@ -48,18 +49,18 @@ struct checked_expert {
 /// node -> coordinator, on the control path: this life of the sender wants to be a member. Said
 /// again when the path was lost, so that a restarted coordinator learns what is.
 struct join {
-  std::uint32_t roles = 0;          // at least one
-  std::string name;                 // for people, at most 255 bytes
-  std::string version;              // of the program, at most 255 bytes
-  std::string numeric_class;        // rows of one class are equal in every bit; at most 255 bytes
-  std::string model;                // fingerprint of the checkpoint; empty: it has none of its own
-  std::uint64_t expert_bytes = 0;   // memory for expert weights
-  std::uint32_t shards = 0;         // attention shards it runs
-  std::uint32_t groups = 0;         // expert groups it runs
-  std::uint32_t sequences_max = 0;  // of each shard
-  std::uint64_t pages_total = 0;    // of each shard
-  std::string tls;                  // where it takes data frames, at most 255 bytes
-  std::vector<std::byte> ucx;       // the address of its UCX worker, at most 4,096 bytes
+  std::uint32_t roles = 0;    // at least one
+  std::string name;           // for people, at most 255 bytes
+  std::string version;        // of the program, at most 255 bytes
+  std::string numeric_class;  // rows of one class are equal in every bit; at most 255 bytes
+  std::string model;  // fingerprint of the checkpoint, at most 255 bytes; empty: it has none
+  std::uint64_t expert_bytes = 0;     // memory for expert weights
+  std::uint32_t shards = 0;           // attention shards it runs, at most units_max
+  std::uint32_t groups = 0;           // expert groups it runs, at most units_max
+  std::uint32_t sequences_max = 0;    // of each shard
+  std::uint64_t pages_total = 0;      // of each shard
+  std::string tls;                    // where it takes data frames, at most 255 bytes
+  std::vector<std::byte> ucx;         // the address of its UCX worker, at most 4,096 bytes
   std::vector<std::byte> ticket_key;  // tickets for it are made with this: 0 or 32 bytes
   atl::epoch epoch;                   // of the placement its routers use, 0: none
   std::vector<checked_expert> held;   // in its first group
@@ -97,7 +98,7 @@ struct member_info {
 /// coordinator -> every node, whenever it changes and after welcome: all members.
 struct members {
   std::uint64_t version = 0;      // grows with every change, over restarts of the coordinator too
-  std::vector<member_info> list;  // by ascending node, at most 4,096
+  std::vector<member_info> list;  // by ascending node, members_max and members_bytes_max at most
   friend bool operator==(const members&, const members&) = default;
 };
 
@@ -105,7 +106,7 @@ struct members {
 /// ones may still be under way.
 struct adopted {
   atl::epoch epoch;
-  atl::epoch oldest;
+  atl::epoch oldest;  // not after epoch
   friend bool operator==(const adopted&, const adopted&) = default;
 };
 
@@ -123,7 +124,7 @@ struct path_report {
   node_id peer;
   incarnation life;
   bool is_lost = true;
-  std::string why;  // at most text_bytes_max
+  std::string why;  // cut to text_bytes_max when encoded
   friend bool operator==(const path_report&, const path_report&) = default;
 };
 
@@ -146,14 +147,14 @@ struct fetch {
   std::uint64_t number = 0;  // names the question; a repeat carries the same
   layer_index layer;
   std::uint32_t expert = 0;
-  std::uint64_t offset = 0;
+  std::uint64_t offset = 0;  // below expert_bytes_max
   std::uint32_t length = 0;  // 1 to chunk_bytes_max
   friend bool operator==(const fetch&, const fetch&) = default;
 };
 
 /// One of an expert's three matrices as it lies in the bytes that travel: `rows` x `columns`
 /// elements of `type` at `at`, and its scales (float32, scale_rows x scale_columns) at `scales_at`
-/// where it has any.
+/// where it has any. All within the bytes of the expert.
 struct weight_part {
   std::uint64_t at = 0;
   std::uint64_t scales_at = 0;
@@ -165,13 +166,14 @@ struct weight_part {
   friend bool operator==(const weight_part&, const weight_part&) = default;
 };
 
-/// agent -> agent: the answer to fetch. The bytes are the payload, with a checksum in the header.
+/// agent -> agent: the answer to fetch. The bytes are the payload, at most chunk_bytes_max and with
+/// a checksum in the header; they may be fewer than were asked for.
 struct chunk {
   std::uint64_t number = 0;
   layer_index layer;
   std::uint32_t expert = 0;
-  std::uint64_t offset = 0;
-  std::uint64_t total = 0;             // bytes of the whole expert
+  std::uint64_t offset = 0;            // of the first byte; offset + bytes <= total
+  std::uint64_t total = 0;             // bytes of the whole expert, at most expert_bytes_max
   std::array<weight_part, 3> parts{};  // gate, up, down
   payload_ref bytes;                   // empty exactly where there is a cause
   std::optional<failure> cause;        // it is not held here

@@ -5,8 +5,8 @@ namespace atl::transport::wire {
 
 namespace {
 
-// Every message is a root with at most three tables below it, or the members; the rest are vectors
-// and strings.
+// Every message is a root with at most three tables below it, or with the members; the rest are
+// vectors and strings.
 constexpr flatbuffers::uoffset_t depth_max = 4;
 template <class Root>
 constexpr flatbuffers::uoffset_t tables_max = 4;

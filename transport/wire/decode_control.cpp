@@ -132,7 +132,6 @@ weight_part plain_part(const fbs::WeightPart& in) {
 std::string read(const fbs::Members& in, const frame&, members& out) {
   out.version = in.version();
   if (in.list() == nullptr) return {};
-  if (in.list()->size() > members_max) return "list has more than 4,096 members";
   out.list.reserve(in.list()->size());
   std::size_t bytes = 0;  // several entries may lie at one place of the metadata
   for (const fbs::Member* member : *in.list()) {

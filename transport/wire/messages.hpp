@@ -95,7 +95,7 @@ struct group_place {
 struct place {
   atl::epoch epoch;
   std::vector<placement_entry> entries;
-  std::vector<group_place> groups;  // those the entries name, by ascending group
+  std::vector<group_place> groups;  // at least those the entries name, by ascending group, or none
   friend bool operator==(const place&, const place&) = default;
 };
 
@@ -105,7 +105,7 @@ struct load {
   group_id group;
   layer_index layer;
   std::vector<std::uint32_t> experts;
-  std::vector<node_id> sources;  // nodes that hold all of them, nearest first; at most 64
+  std::vector<node_id> sources;  // nodes that hold all of them, nearest first; at most sources_max
   friend bool operator==(const load&, const load&) = default;
 };
 

@@ -1,12 +1,10 @@
+#include "tests/unit/transport/wire/refusals.hpp"
 #include "tests/unit/transport/wire/same.hpp"
 #include "tests/unit/transport/wire/samples.hpp"
 #include "transport/wire/codec.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstring>
-#include <functional>
 #include <limits>
 #include <string>
 
@@ -154,28 +152,6 @@ TEST(codec, payload_that_does_not_fit_the_shape_is_refused) {
   }
 }
 
-/// Replaces the only place in the metadata that holds `before`.
-template <class T>
-frame patched(frame f, const std::vector<T>& before, const std::vector<T>& after) {
-  const std::size_t bytes = before.size() * sizeof(T);
-  std::size_t found = 0;
-  std::size_t at = 0;
-  for (std::size_t i = 0; i + bytes <= f.metadata.size(); ++i) {
-    if (std::memcmp(f.metadata.data() + i, before.data(), bytes) != 0) continue;
-    ++found;
-    at = i;
-  }
-  EXPECT_EQ(found, 1U) << "the sample must hold the pattern once";
-  std::memcpy(f.metadata.data() + at, after.data(), bytes);
-  return f;
-}
-
-std::string refusal(const frame& f) {
-  const auto m = decode(f);
-  EXPECT_TRUE(m.has_error());
-  return m.has_error() ? m.error().message() : "accepted";
-}
-
 TEST(codec, well_formed_dispatches_without_meaning_are_refused_by_name) {
   using u32s = std::vector<std::uint32_t>;
   const frame f = encode(sample_dispatch(), {}, {}).value();
@@ -212,23 +188,6 @@ TEST(codec, well_formed_results_without_meaning_are_refused_by_name) {
   says({11, 3, 12}, {11, 0xFFFFFFFF, 12}, "counts sum to");
   says({11, 3, 12}, {experts_max, 3, 12}, "counts.expert");
   says({6, 200}, {5, 200}, "the payload has");
-}
-
-template <class Message>
-using changes = std::vector<std::pair<const char*, std::function<void(Message&)>>>;
-
-/// Each change alone breaks a rule whose refusal names the field.
-template <class Message>
-void expect_each_refused(const Message& good, const changes<Message>& bad) {
-  ASSERT_TRUE(encode(good, {}, {}).has_value());
-  for (const auto& [field, change] : bad) {
-    Message m = good;
-    change(m);
-    const auto f = encode(m, {}, {});
-    ASSERT_TRUE(f.has_error()) << field;
-    EXPECT_EQ(f.error().code(), errc::invalid_argument);
-    EXPECT_NE(f.error().message().find(field), std::string::npos) << f.error().message();
-  }
 }
 
 TEST(codec, rules_of_submit) {
@@ -334,26 +293,6 @@ TEST(codec, rules_of_the_expert_path) {
       {},
       {{"layer", [](refused& m) { m.call.layer = layer_index{layers_max}; }},
        {"code", [](refused& m) { m.cause.code = static_cast<errc>(-1); }}});
-}
-
-TEST(codec, rules_of_the_coordinators_messages) {
-  expect_each_refused<place>(
-      {atl::epoch{1}, {{layer_index{0}, 0, group_id{0}, 1.0F}}, {}},
-      {{"layer", [](place& m) { m.entries[0].layer = layer_index{layers_max}; }},
-       {"expert", [](place& m) { m.entries[0].expert = experts_max; }},
-       {"weight", [](place& m) { m.entries[0].weight = 0; }},
-       {"weight", [](place& m) { m.entries[0].weight = std::nanf(""); }},
-       {"entries", [](place& m) { m.entries.resize(entries_max + 1); }}});
-  expect_each_refused<load>({atl::epoch{1}, group_id{1}, layer_index{0}, {1}, {}},
-                            {{"layer", [](load& m) { m.layer = layer_index{layers_max}; }},
-                             {"experts", [](load& m) { m.experts[0] = experts_max; }},
-                             {"experts", [](load& m) { m.experts.resize(experts_max + 1); }}});
-  expect_each_refused<load_report>(
-      {node_id{1}, 1, {{layer_index{0}, 0, 1}}, 0, 0, 0, 0, 0},
-      {{"layer", [](load_report& m) { m.counts[0].layer = layer_index{layers_max}; }},
-       {"expert", [](load_report& m) { m.counts[0].expert = experts_max; }}});
-  expect_each_refused<placed>({atl::epoch{1}, node_id{1}, group_id{1}, 1, failure{}, {}, {}},
-                              {{"code", [](placed& m) { m.cause->code = static_cast<errc>(77); }}});
 }
 
 }  // namespace
