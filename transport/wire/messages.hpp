@@ -147,7 +147,7 @@ struct load_report {
 struct heartbeat {
   std::uint64_t progress = 0;
   bool busy = false;
-  std::uint64_t number = 0;  // counts the sender's heartbeats to this peer on this path, from 1
+  std::uint64_t number = 0;  // of this heartbeat to this peer on this path, from 1; 0: not counted
   std::uint64_t seen = 0;    // the highest number of the receiver's that the sender has
   friend bool operator==(const heartbeat&, const heartbeat&) = default;
 };
