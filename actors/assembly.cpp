@@ -122,7 +122,6 @@ private:
       shard.budget.tokens_max = limits.step_tokens_max;
       shard.time = on_.time;
       shard.shares_prefixes = options_.prefix_cache;
-      shard.gateway_node = this_node;
       shard.grammars = on_.grammars;
       all_.shards.push_back(spawn_shard(*on_.system, shard, all_.routers.back()));
     }
@@ -142,11 +141,25 @@ private:
     parts.mail = all_.mail.get();
     parts.time = on_.time;
     parts.desk = all_.desk;
+    parts.queued_tokens = options_.queued_tokens;
     parts.shares_prefixes = options_.prefix_cache;
-    parts.limits = {steps.sequences_max, steps.pages_total, steps.page_tokens};
-    for (std::uint32_t s = 0; s < all_.shards.size(); ++s)
-      parts.shards.push_back({this_node, shard_slot_base + s});
     all_.gateway = spawn_gateway(*on_.system, parts);
+    caf::anon_send(all_.gateway, members_of(steps));
+  }
+
+  /// This node alone.
+  members_ptr members_of(const schedule::step_limits& steps) const {
+    transport::wire::member_info self;
+    self.node = this_node;
+    self.life = first_life;
+    self.roles = transport::wire::roles_known;
+    self.shards = static_cast<std::uint32_t>(options_.attention_shards);
+    self.sequences_max = static_cast<std::uint32_t>(steps.sequences_max);
+    self.pages_total = static_cast<std::uint64_t>(steps.pages_total);
+    auto all = std::make_shared<transport::wire::members>();
+    all->version = 1;
+    all->list.push_back(std::move(self));
+    return all;
   }
 
   void add_coordinator(std::function<void(result<void>)> ready) {

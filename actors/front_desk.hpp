@@ -8,24 +8,33 @@
 
 #include <cstdint>
 #include <mutex>
+#include <string>
 
 namespace atl::actors {
 
 class front_desk {
 public:
-  /// The clock outlives it.
-  front_desk(schedule::admission_limits limits, const clock& time) : time_{time}, limits_{limits} {}
+  /// Limits without a place (sequences_max 0) are those of a gateway that knows of no shard yet: it
+  /// is closed until open(). The clock outlives it.
+  front_desk(schedule::admission_limits limits, const clock& time);
 
   /// Reserves for a request, or says why not.
   result<void> enter(std::int64_t prompt_tokens, std::int64_t new_tokens_max);
   /// One of those inside goes to a shard.
   void start();
-  void leave(std::int64_t prompt_tokens, std::int64_t new_tokens_max, bool was_started);
+  /// One of those is at no shard any more: it waits again, or leaves.
+  void wait_again();
+  /// One of those who wait.
+  void leave(std::int64_t prompt_tokens, std::int64_t new_tokens_max);
 
   /// Whether even the smallest request would be refused now.
   result<void> ask() const;
   /// When a refused client may try again: whole seconds in [1, 60].
   duration_ns retry_after() const;
+  /// There are shards, for so many sequences and tokens; those inside stay.
+  void open(std::int64_t sequences_max, std::int64_t tokens_max);
+  /// There is no shard: every request is refused with errc::unavailable and this sentence.
+  void close(std::string why);
   /// For requests to come; those inside stay.
   void set_queue_limit(std::int64_t queued_max);
 
@@ -44,6 +53,7 @@ private:
   schedule::admission_limits limits_;
   schedule::admission_load load_;
   std::int64_t running_ = 0;
+  std::string closed_;  // why; empty: it is open
   schedule::retry_estimate endings_;
 };
 

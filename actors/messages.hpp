@@ -110,6 +110,7 @@ using step_sizes = std::array<std::uint64_t, 14>;
 /// What an actor holds at this moment.
 struct held {
   std::uint64_t requests = 0;
+  std::uint64_t replays = 0;  // requests that a gateway gave to another shard, since the start
   std::uint64_t sequences = 0;
   std::uint64_t pages_used = 0;
   std::uint64_t pages_total = 0;
@@ -166,10 +167,14 @@ using pulse_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
 using gateway_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                        caf::reacts_to<gateway_submit_ptr>,
                                        caf::reacts_to<request_id>,  // cancel
-                                       caf::reacts_to<overdue_atom>,
+                                       caf::reacts_to<members_ptr>,
+                                       caf::reacts_to<peer_changed>,
+                                       caf::reacts_to<overdue_atom, std::uint64_t>,
                                        caf::replies_to<held_atom>::with<held>>;
 
 using shard_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                     caf::reacts_to<members_ptr>,
+                                     caf::reacts_to<peer_changed>,
                                      caf::reacts_to<job_ended>,
                                      caf::reacts_to<rows_routed>,
                                      caf::replies_to<held_atom>::with<held>>;

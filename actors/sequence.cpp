@@ -75,6 +75,27 @@ result<std::unique_ptr<sequence>> make_sequence(const transport::wire::submit& r
   return made;
 }
 
+std::optional<transport::wire::tokens> tokens_after(const sequence& s,
+                                                    const std::vector<token_id>& known) {
+  if (known.size() > s.emitted.size() || known.size() < s.request.emitted.size()) return {};
+  if (!std::equal(known.begin(), known.end(), s.emitted.begin())) return {};
+  transport::wire::tokens again;
+  again.request = s.request.request;
+  again.position_first = static_cast<std::uint32_t>(known.size());
+  again.generated_tokens = static_cast<std::uint32_t>(s.emitted.size());
+  again.values.assign(s.emitted.begin() + static_cast<std::ptrdiff_t>(known.size()),
+                      s.emitted.end());
+  const auto& rows = s.logprobs;
+  if (rows.chosen.empty() || again.values.empty()) return again;
+  const auto first = static_cast<std::ptrdiff_t>(known.size() - s.request.emitted.size());
+  again.logprobs.top = rows.top;
+  again.logprobs.chosen.assign(rows.chosen.begin() + first, rows.chosen.end());
+  again.logprobs.top_ids.assign(rows.top_ids.begin() + first * rows.top, rows.top_ids.end());
+  again.logprobs.top_values.assign(rows.top_values.begin() + first * rows.top,
+                                   rows.top_values.end());
+  return again;
+}
+
 std::shared_ptr<const model::token_set> allowed_next(const sequence& s,
                                                      const model::model_config& config) {
   if (!s.grammar) return nullptr;

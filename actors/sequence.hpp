@@ -7,6 +7,7 @@
 #include "runtime/model/constraint.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/sampler.hpp"
+#include "transport/transport.hpp"
 #include "transport/wire/messages.hpp"
 
 #include <cstdint>
@@ -16,7 +17,20 @@
 
 namespace atl::actors {
 
+/// Whose request it is: gateways count theirs anew in each life.
+struct request_origin {
+  node_id gateway;
+  incarnation life;
+  request_id request;
+  friend constexpr auto operator<=>(const request_origin&, const request_origin&) = default;
+};
+
 struct sequence {
+  request_id local;  // its number at this shard; request.request is the gateway's
+  request_origin origin;
+  transport::address gateway;
+  bool is_leaving = false;  // cancelled, at the end of its step
+  bool is_silent = false;   // its gateway is gone, or has it begun anew: nothing more is said of it
   transport::wire::submit request;
   std::vector<token_id> emitted;  // request.emitted and what was sampled since
   std::unique_ptr<const model::sampler> sampler;
@@ -24,7 +38,8 @@ struct sequence {
   attention::page_table pages;
   std::int64_t observed =
       0;  // positions already reported (logits, hidden, routing): a replay repeats none
-  std::optional<std::int64_t> cached;  // prompt tokens found cached at its first start
+  transport::wire::logprob_rows logprobs;  // of what was sampled here, where wanted
+  std::optional<std::int64_t> cached;      // prompt tokens found cached at its first start
 
   std::int64_t tokens() const noexcept {
     return static_cast<std::int64_t>(request.prompt.size() + emitted.size());
@@ -51,6 +66,11 @@ struct sequence {
 result<std::unique_ptr<sequence>> make_sequence(const transport::wire::submit& request,
                                                 const model::model_config& config,
                                                 model::constraint_cache* grammars);
+
+/// What of a running sequence a gateway lacks that has `known` of its tokens: all since, to be said
+/// again. None where the sequence cannot say it: it went another way, is behind, or began later.
+std::optional<transport::wire::tokens> tokens_after(const sequence& s,
+                                                    const std::vector<token_id>& known);
 
 /// What may be drawn next: null for anything. Where the grammar lets the text end, that is also
 /// end-of-sequence and the request's stop tokens.

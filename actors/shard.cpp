@@ -57,6 +57,13 @@ public:
     this->send(router_, start_atom::value, handle());
     return {
         [this](const incoming_ptr& message) { receive(*message); },
+        [this](const members_ptr& all) { keep_members(*all); },
+        [this](const peer_changed& change) {
+          if (change.path == transport::plane::data && change.state == peer_state::dead)
+            forget_lives([&](const request_origin& o) {
+              return o.gateway == change.peer.node && o.life <= change.peer.life;
+            });
+        },
         [this](const job_ended& job) { continue_after(job); },
         [this](const rows_routed& answer) { take_routed(answer); },
         [this](held_atom) { return count_held(); },
@@ -70,12 +77,18 @@ public:
 
 private:
   void receive(const incoming& message) {
-    if (const auto* s = std::get_if<wire::submit>(&message.body)) accept(*s);
-    if (const auto* c = std::get_if<wire::cancel>(&message.body)) cancel(c->request);
+    if (const auto* s = std::get_if<wire::submit>(&message.body)) accept(message, *s);
+    if (const auto* c = std::get_if<wire::cancel>(&message.body)) cancel(message, c->request);
   }
 
-  void accept(const wire::submit& request);
-  void cancel(request_id request);
+  void accept(const incoming& from, const wire::submit& request);
+  void begin(const incoming& from, const wire::submit& request);
+  void cancel(const incoming& from, request_id request);
+  void keep_members(const wire::members& all);
+  /// Lets go of all requests of some lives of gateways, and says nothing more of them.
+  template <class Test>
+  void forget_lives(Test is_gone);
+  void discard(sequence& s);
   void start_steps();
   void start_lane(const schedule::micro_batch& planned);
   void watch(const schedule::micro_batch& planned);
@@ -91,15 +104,22 @@ private:
   void report(const lane& l, const lane_part& part);
   void end_with_error(const sequence& s, const error& why);
   void fail_lane(std::uint32_t lane_index, const error& why);
-  void drop(request_id request, wire::finish_reason finish, const error* cause);
+  void drop(request_id local, wire::finish_reason finish, const error* cause);
   void finish(const sequence& s, wire::tokens last);
   held count_held() const;
 
+  /// What does not arrive the gateway asks for again.
   template <class Message>
-  void tell_gateway(const Message& m) {
-    auto sent = parts_.mail->send(
-        shard_slot_base + parts_.id.value, {parts_.gateway_node, gateway_slot}, m);
-    if (sent.has_error()) log_error("gateway not reached: " + sent.error().message());
+  void send_to(transport::address gateway, const Message& m) {
+    auto sent = parts_.mail->send(shard_slot_base + parts_.id.value, gateway, m);
+    if (sent.has_error()) log_debug("gateway not reached: " + sent.error().message());
+  }
+  template <class Message>
+  void tell(const sequence& s, const Message& m) {
+    if (!s.is_silent) send_to(s.gateway, m);
+  }
+  void tell(const std::vector<observed_part>& seen) {
+    for (const auto& part : seen) tell(*part.owner, part.message);
   }
 
   shard_actor handle() { return caf::actor_cast<shard_actor>(this->ctrl()); }
@@ -107,7 +127,10 @@ private:
 
   shard_parts parts_;
   router_actor router_;
-  sequence_map sequences_;
+  sequence_map sequences_;                        // by their numbers here
+  std::map<request_origin, request_id> origins_;  // of those that anybody is told of
+  std::uint64_t last_local_ = 0;
+  std::uint64_t members_version_ = 0;
   shard_pages pages_;
   schedule::planner_state planner_;
   schedule::step_budget budget_;
@@ -118,13 +141,24 @@ private:
   step_sizes steps_by_rows_{};
 };
 
-void shard::accept(const wire::submit& request) {
-  if (sequences_.contains(request.request)) return;  // a repeat of what is under way
+void shard::accept(const incoming& from, const wire::submit& request) {
+  const auto known = origins_.find({from.source.node, from.sender, request.request});
+  if (known != origins_.end()) {
+    sequence& s = *sequences_.at(known->second);
+    const auto again = s.is_leaving ? std::nullopt : tokens_after(s, request.emitted);
+    if (again) return tell(s, *again);
+    discard(s);
+  }
+  begin(from, request);
+  start_steps();
+}
+
+void shard::begin(const incoming& from, const wire::submit& request) {
+  const request_id local{++last_local_};
   auto made = make_sequence(request, config(), parts_.grammars.get());
   result<void> added;
   if (!made.has_error()) {
-    added = schedule::add(
-        planner_, parts_.limits, request.request, (*made)->tokens(), (*made)->tokens_max());
+    added = schedule::add(planner_, parts_.limits, local, (*made)->tokens(), (*made)->tokens_max());
   } else {
     added = made.error();
   }
@@ -133,17 +167,60 @@ void shard::accept(const wire::submit& request) {
     answer.request = request.request;
     answer.finish = wire::finish_reason::error;
     answer.cause = wire::failure{added.error().code(), added.error().message()};
-    tell_gateway(answer);
-    return;
+    return send_to(from.source, answer);
   }
-  sequences_[request.request] = std::shared_ptr<sequence>{std::move(*made)};
+  sequence& s = **made;
+  s.local = local;
+  s.origin = {from.source.node, from.sender, request.request};
+  s.gateway = from.source;
+  origins_[s.origin] = local;
+  sequences_[local] = std::shared_ptr<sequence>{std::move(*made)};
+}
+
+void shard::cancel(const incoming& from, request_id request) {
+  const auto known = origins_.find({from.source.node, from.sender, request});
+  if (known == origins_.end()) {
+    wire::tokens answer;
+    answer.request = request;
+    answer.finish = wire::finish_reason::cancelled;
+    return send_to(from.source, answer);
+  }
+  const request_id local = known->second;
+  sequences_.at(local)->is_leaving = true;
+  if (schedule::remove(planner_, local) == schedule::removal::done)
+    drop(local, wire::finish_reason::cancelled, nullptr);
   start_steps();
 }
 
-void shard::cancel(request_id request) {
-  if (schedule::remove(planner_, request) == schedule::removal::done)
-    drop(request, wire::finish_reason::cancelled, nullptr);
+void shard::discard(sequence& s) {
+  s.is_leaving = s.is_silent = true;
+  origins_.erase(s.origin);
+  const request_id local = s.local;
+  if (schedule::remove(planner_, local) == schedule::removal::done)
+    drop(local, wire::finish_reason::cancelled, nullptr);
+}
+
+template <class Test>
+void shard::forget_lives(Test is_gone) {
+  std::vector<std::shared_ptr<sequence>> gone;
+  for (const auto& [origin, local] : origins_)
+    if (is_gone(origin)) gone.push_back(sequences_.at(local));
+  if (gone.empty()) return;
+  log_info(std::to_string(gone.size()) + " requests of lost gateways let go");
+  for (const auto& s : gone) discard(*s);
   start_steps();
+}
+
+void shard::keep_members(const wire::members& all) {
+  if (all.version < members_version_) return;
+  members_version_ = all.version;
+  std::map<node_id, incarnation> lives;
+  for (const auto& m : all.list)
+    if (m.state != wire::member_state::dead) lives[m.node] = m.life;
+  forget_lives([&](const request_origin& o) {
+    const auto found = lives.find(o.gateway);
+    return found == lives.end() || found->second > o.life;
+  });
 }
 
 void shard::start_steps() {
@@ -268,7 +345,7 @@ void shard::take_routed(const rows_routed& answer) {
   l.routed_pending = false;
   if (answer.failure) l.failure = answer.failure;
   if (answer.routing != nullptr) {
-    for (const auto& message : l.routing_seen(answer)) tell_gateway(message);
+    tell(l.routing_seen(answer));
   }
   after_experts(answer.lane);
 }
@@ -309,14 +386,12 @@ void shard::next_layer(std::uint32_t lane_index) {
   submit(lane_index, std::move(job), head_ended);
 }
 
-void shard::send_hidden(lane& l) {
-  for (const auto& message : l.hidden_seen(config().hidden)) tell_gateway(message);
-}
+void shard::send_hidden(lane& l) { tell(l.hidden_seen(config().hidden)); }
 
 void shard::end_step(std::uint32_t lane_index) {
   lane& l = *lanes_[lane_index];
   learn_from(lane_index);
-  for (const auto& message : l.logits_seen(config().vocab_size)) tell_gateway(message);
+  tell(l.logits_seen(config().vocab_size));
   for (const lane_part& part : l.parts)
     pages_.publish(*part.owner, part.first_position + part.tokens);
   for (const request_id gone : schedule::end_step(planner_, lane_index))
@@ -329,7 +404,7 @@ void shard::end_step(std::uint32_t lane_index) {
 void shard::report(const lane& l, const lane_part& part) {
   sequence& s = *part.owner;
   s.observed = std::max(s.observed, part.first_position + part.tokens);
-  if (!sequences_.contains(s.request.request)) return;
+  if (!sequences_.contains(s.local)) return;
   for (std::int64_t i = 0; i < part.logits; ++i) {
     if (l.sampled[static_cast<std::size_t>(part.first_logit + i)] != no_token) continue;
     return end_with_error(s,
@@ -338,7 +413,7 @@ void shard::report(const lane& l, const lane_part& part) {
                                std::to_string(part.position_of(i)) +
                                " are not numbers (NaN): its weights are damaged or overflow"});
   }
-  if (const auto of_prompt = prompt_logprobs_of(l, part)) tell_gateway(*of_prompt);
+  if (const auto of_prompt = prompt_logprobs_of(l, part)) tell(s, *of_prompt);
   if (part.token_row < 0) return;
   const token_id sampled = l.sampled[static_cast<std::size_t>(part.token_row)];
   wire::tokens message;
@@ -351,39 +426,40 @@ void shard::report(const lane& l, const lane_part& part) {
   if (judged.is_emitted) {
     message.values.push_back(sampled);
     if (s.request.logprobs > 0)
-      add_logprobs(message.logprobs, l.logprobs[static_cast<std::size_t>(part.token_row)]);
+      for (auto* rows : {&message.logprobs, &s.logprobs})
+        add_logprobs(*rows, l.logprobs[static_cast<std::size_t>(part.token_row)]);
   }
   if (message.finish == wire::finish_reason::none) {
-    schedule::extend(planner_, s.request.request);
+    schedule::extend(planner_, s.local);
     message.generated_tokens = static_cast<std::uint32_t>(s.emitted.size());
-    tell_gateway(message);
+    tell(s, message);
     return;
   }
-  schedule::remove(planner_, s.request.request);
+  schedule::remove(planner_, s.local);
   finish(s, std::move(message));
 }
 
 void shard::end_with_error(const sequence& s, const error& why) {
-  schedule::remove(planner_, s.request.request);
-  drop(s.request.request, wire::finish_reason::error, &why);
+  schedule::remove(planner_, s.local);
+  drop(s.local, wire::finish_reason::error, &why);
 }
 
 void shard::finish(const sequence& s, wire::tokens last) {
-  const request_id request = s.request.request;
   last.prompt_tokens = static_cast<std::uint32_t>(s.request.prompt.size());
   last.generated_tokens = static_cast<std::uint32_t>(s.emitted.size());
   last.cached_tokens = static_cast<std::uint32_t>(s.cached.value_or(0));
-  const auto found = sequences_.find(request);
+  const auto found = sequences_.find(s.local);
   pages_.release(*found->second);
-  tell_gateway(last);
+  tell(s, last);
+  if (!s.is_silent) origins_.erase(s.origin);
   sequences_.erase(found);
 }
 
-void shard::drop(request_id request, wire::finish_reason reason, const error* cause) {
-  const auto found = sequences_.find(request);
+void shard::drop(request_id local, wire::finish_reason reason, const error* cause) {
+  const auto found = sequences_.find(local);
   if (found == sequences_.end()) return;
   wire::tokens last;
-  last.request = request;
+  last.request = found->second->request.request;
   last.position_first = static_cast<std::uint32_t>(found->second->emitted.size());
   last.finish = reason;
   if (cause != nullptr) last.cause = wire::failure{cause->code(), cause->message()};
@@ -396,9 +472,9 @@ void shard::fail_lane(std::uint32_t lane_index, const error& why) {
   for (const request_id gone : schedule::end_step(planner_, lane_index))
     drop(gone, wire::finish_reason::cancelled, nullptr);
   for (const lane_part& part : l.parts) {
-    const request_id request = part.owner->request.request;
-    if (schedule::remove(planner_, request) != schedule::removal::unknown)
-      drop(request, wire::finish_reason::error, &why);
+    const request_id local = part.owner->local;
+    if (schedule::remove(planner_, local) != schedule::removal::unknown)
+      drop(local, wire::finish_reason::error, &why);
   }
   l.parts.clear();
   start_steps();

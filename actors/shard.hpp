@@ -1,11 +1,15 @@
 // Attention shard: the step loop. Plans micro-batches (runtime/schedule), runs embeddings,
 // attention, dense layers, shared experts and head on its device, hands rows to its router at every
-// MoE layer, samples, and reports tokens to the gateway. Several lanes (micro-batches) are in
-// flight, so that it computes one while experts work on another.
+// MoE layer, samples, and reports tokens to the gateway that sent the request. Several lanes
+// (micro-batches) are in flight, so that it computes one while experts work on another.
 //
 //   lane: idle -> attend(layer) -> [MoE: routed experts || shared experts] -> attend(layer + 1) ->
 //   ... -> head and
 //         sampling -> idle
+// A submit of what is under way is answered with the tokens that its sender lacks, or begins it
+// anew where they cannot be told again; a cancel of what is not there is answered as if it had
+// been. What a lost gateway had is let go within a step.
+//
 // A request that is cancelled leaves at the end of the step it is in; one whose rows could not be
 // routed ends with an error, alone or with the others of its lane.
 #pragma once
@@ -34,7 +38,6 @@ struct shard_parts {
   schedule::budget_limits budget;
   const clock* time = nullptr;
   bool shares_prefixes = true;  // requests of one scope read each other's cached pages
-  node_id gateway_node;
   /// For constrained answers; null where there is no tokenizer.
   std::shared_ptr<model::constraint_cache> grammars;
 };

@@ -91,30 +91,30 @@ void lane::add(const std::shared_ptr<sequence>& s,
   sampled.resize(batch.logit_rows.size());
 }
 
-std::vector<wire::observed> lane::hidden_seen(std::int64_t hidden) {
-  std::vector<wire::observed> seen;
+std::vector<observed_part> lane::hidden_seen(std::int64_t hidden) {
+  std::vector<observed_part> seen;
   for (auto& part : parts) {
     if (!part.owner->request.want_hidden || part.rows_seen == 0) continue;
     auto o = make_observed(part, wire::observation::hidden, part.rows_seen, layer);
     o.values = rows_of(part, part.rows_seen, hidden);
-    seen.push_back(std::move(o));
+    seen.push_back({part.owner, std::move(o)});
   }
   return seen;
 }
 
-std::vector<wire::observed> lane::logits_seen(std::int64_t vocabulary) {
-  std::vector<wire::observed> seen;
+std::vector<observed_part> lane::logits_seen(std::int64_t vocabulary) {
+  std::vector<observed_part> seen;
   for (auto& part : parts) {
     if (part.logits_seen == 0) continue;
     auto o = make_observed(part, wire::observation::logits, part.logits_seen, 0);
     o.values = rows_of(part, part.logits_seen, vocabulary);
-    seen.push_back(std::move(o));
+    seen.push_back({part.owner, std::move(o)});
   }
   return seen;
 }
 
-std::vector<wire::observed> lane::routing_seen(const rows_routed& answer) const {
-  std::vector<wire::observed> seen;
+std::vector<observed_part> lane::routing_seen(const rows_routed& answer) const {
+  std::vector<observed_part> seen;
   const auto& routing = *answer.routing;
   for (const auto& part : parts) {
     if (!part.owner->request.want_routing || part.rows_seen == 0) continue;
@@ -124,7 +124,7 @@ std::vector<wire::observed> lane::routing_seen(const rows_routed& answer) const 
     const std::int64_t last = (part.first_row + part.tokens) * routing.k;
     o.experts.assign(routing.experts.begin() + first, routing.experts.begin() + last);
     o.weights.assign(routing.weights.begin() + first, routing.weights.begin() + last);
-    seen.push_back(std::move(o));
+    seen.push_back({part.owner, std::move(o)});
   }
   return seen;
 }

@@ -40,6 +40,12 @@ struct lane_part {
 /// Sampled from logits that are not numbers.
 inline constexpr token_id no_token = -1;
 
+/// A report, and whose it is.
+struct observed_part {
+  std::shared_ptr<const sequence> owner;
+  transport::wire::observed message;
+};
+
 struct lane {
   attention::micro_batch batch;
   std::vector<lane_part> parts;
@@ -57,10 +63,10 @@ struct lane {
            const schedule::slice& slice,
            const model::model_config& config);
 
-  // What was asked to be seen, as messages for the gateway.
-  std::vector<transport::wire::observed> hidden_seen(std::int64_t hidden);
-  std::vector<transport::wire::observed> logits_seen(std::int64_t vocabulary);
-  std::vector<transport::wire::observed> routing_seen(const rows_routed& answer) const;
+  // What was asked to be seen, as messages for the gateways.
+  std::vector<observed_part> hidden_seen(std::int64_t hidden);
+  std::vector<observed_part> logits_seen(std::int64_t vocabulary);
+  std::vector<observed_part> routing_seen(const rows_routed& answer) const;
 };
 
 /// Copies the residual rows that are to be reported.

@@ -12,6 +12,7 @@
 
 namespace atl::actors {
 
+/// By their numbers at the shard (sequence::local).
 using sequence_map = std::map<request_id, std::shared_ptr<sequence>>;
 
 class shard_pages final : public schedule::page_account {

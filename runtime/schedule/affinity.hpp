@@ -28,12 +28,10 @@ private:
   std::vector<entry> entries_ = std::vector<entry>(entries);
 };
 
-/// `known` where it has room and, beyond the request's own tokens, at most a quarter more to come
-/// than the shard that shard_with_room() takes; else that one.
-std::optional<std::size_t> shard_near(const release_limits& limits,
-                                      const std::vector<shard_load>& shards,
-                                      std::int64_t pages,
-                                      std::int64_t tokens,
+/// `known` where the request may go there, it has room and, beyond the request's own tokens, at
+/// most a quarter more to come than the shard that shard_with_room() takes; else that one.
+std::optional<std::size_t> shard_near(const std::vector<shard_load>& shards,
+                                      const shard_need& need,
                                       std::optional<std::size_t> known);
 
 }  // namespace atl::schedule

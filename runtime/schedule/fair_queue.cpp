@@ -18,10 +18,15 @@ std::int64_t time_of(const waiting_request& r) { return r.cost * token_time / r.
 bool fair_queue::push(const waiting_request& request) {
   ATOLL_ASSERT(request.share >= 1);
   ATOLL_ASSERT(request.cost >= 0 && request.cost <= (std::int64_t{1} << 31));
-  const turn at{request.urgency, arrivals_++};
-  if (!places_.emplace(request.id, place{request.priority, request.tenant, at}).second)
-    return false;
+  const turn at{request.is_replay ? 0 : request.urgency, arrivals_++};
+  const place where{request.priority, request.tenant, request.is_replay, at};
+  if (!places_.emplace(request.id, where).second) return false;
   level& l = levels_[request.priority];
+  if (request.is_replay) {
+    l.replays.emplace(at, request);
+    ++l.waiting;
+    return true;
+  }
   flow& f = l.flows[request.tenant];
   if (f.requests.empty()) f.clock = std::max(f.clock, l.clock);
   f.requests.emplace(at, request);
@@ -30,6 +35,7 @@ bool fair_queue::push(const waiting_request& request) {
 }
 
 const waiting_request& fair_queue::first(const level& l) {
+  if (!l.replays.empty()) return l.replays.begin()->second;
   const flow* best = nullptr;
   for (const auto& [tenant, f] : l.flows) {
     if (f.requests.empty()) continue;
@@ -55,9 +61,11 @@ waiting_request fair_queue::pop() {
   ATOLL_ASSERT(found != nullptr);
   const waiting_request taken = *found;
   level& l = levels_.at(taken.priority);
-  flow& f = l.flows.at(taken.tenant);
-  l.clock = f.clock;
-  f.clock += time_of(taken);
+  if (!taken.is_replay) {
+    flow& f = l.flows.at(taken.tenant);
+    l.clock = f.clock;
+    f.clock += time_of(taken);
+  }
   leave(l, taken.id);
   return taken;
 }
@@ -72,7 +80,11 @@ bool fair_queue::remove(request_id id) {
 void fair_queue::leave(level& l, request_id id) {
   const place at = places_.at(id);
   places_.erase(id);
-  l.flows.at(at.tenant).requests.erase(at.turn);
+  if (at.is_replay) {
+    l.replays.erase(at.turn);
+  } else {
+    l.flows.at(at.tenant).requests.erase(at.turn);
+  }
   --l.waiting;
   if (l.waiting == 0) {
     // Nobody waited for what was given last, so nobody is owed anything.

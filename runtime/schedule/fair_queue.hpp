@@ -9,6 +9,9 @@
 // back starts at the level's clock, so that being away earns nothing. So, while two tenants wait,
 // what they have got, divided by their shares, differs by at most one request of each.
 //
+// A replay (a request that was at a shard which is lost) goes before all others of its priority, in
+// order of arrival, and its tenant is not charged again.
+//
 // No tenant starves within a priority. A lower priority waits for as long as a higher one has
 // requests. Whoever fills the queue bounds it (admission.hpp).
 #pragma once
@@ -29,6 +32,7 @@ struct waiting_request {
   int priority = 0;         // higher is served first
   std::int64_t cost = 0;    // tokens: prompt and to come; in [0, 2^31]
   int urgency = 0;          // higher goes before within the tenant
+  bool is_replay = false;   // it was taken before, and charged
 };
 
 class fair_queue {
@@ -60,6 +64,7 @@ private:
     std::int64_t clock = 0;
   };
   struct level {
+    std::map<turn, waiting_request> replays;
     std::map<std::uint32_t, flow> flows;  // by tenant; idle ones while they are ahead of the clock
     std::int64_t clock = 0;
     std::size_t waiting = 0;
@@ -67,6 +72,7 @@ private:
   struct place {
     int priority = 0;
     std::uint32_t tenant = 0;
+    bool is_replay = false;
     fair_queue::turn turn;
   };
 

@@ -242,7 +242,7 @@ private:
   }
 
   void drain() {
-    while (turn() || network_.step()) {
+    while (turn() || event() || wait()) {
     }
   }
 

@@ -5,21 +5,40 @@
 namespace atl::schedule {
 namespace {
 
-constexpr release_limits limits{.sequences_max = 4, .pages_total = 100, .page_tokens = 64};
+constexpr release_limits limits{.sequences_max = 4, .pages_total = 100};
+
+shard_load load(std::int64_t sequences,
+                std::int64_t pages,
+                std::int64_t tokens,
+                shard_use use = shard_use::open) {
+  return {limits, sequences, pages, tokens, use};
+}
+
+std::optional<std::size_t>
+near(const std::vector<shard_load>& shards, std::int64_t tokens, std::optional<std::size_t> known) {
+  return shard_near(shards, {.pages = 5, .pages_max = 5, .tokens = tokens}, known);
+}
 
 TEST(affinity, goes_where_its_beginning_is_unless_that_is_much_busier) {
-  const std::vector<shard_load> even{{1, 5, 1000}, {1, 5, 1000}};
-  EXPECT_EQ(shard_near(limits, even, 5, 100, {}), 0U);
-  EXPECT_EQ(shard_near(limits, even, 5, 100, 1), 1U);
-  EXPECT_EQ(shard_near(limits, {{1, 5, 1000}, {1, 5, 1350}}, 5, 100, 1), 1U);
-  EXPECT_EQ(shard_near(limits, {{1, 5, 1000}, {1, 5, 1351}}, 5, 100, 1), 0U);
+  const std::vector<shard_load> even{load(1, 5, 1000), load(1, 5, 1000)};
+  EXPECT_EQ(near(even, 100, {}), 0U);
+  EXPECT_EQ(near(even, 100, 1), 1U);
+  EXPECT_EQ(near({load(1, 5, 1000), load(1, 5, 1350)}, 100, 1), 1U);
+  EXPECT_EQ(near({load(1, 5, 1000), load(1, 5, 1351)}, 100, 1), 0U);
 }
 
 TEST(affinity, does_not_wait_for_a_full_shard) {
-  const shard_load full{4 + lookahead(limits), 10, 0};
-  EXPECT_EQ(shard_near(limits, {full, {1, 5, 900}}, 5, 1000, 0), 1U);
-  EXPECT_EQ(shard_near(limits, {{1, 96, 0}, {1, 5, 900}}, 5, 1000, 0), 1U);
-  EXPECT_EQ(shard_near(limits, {full, full}, 5, 1000, 0), std::nullopt);
+  const auto full = load(4 + lookahead(limits), 10, 0);
+  EXPECT_EQ(near({full, load(1, 5, 900)}, 1000, 0), 1U);
+  EXPECT_EQ(near({load(1, 96, 0), load(1, 5, 900)}, 1000, 0), 1U);
+  EXPECT_EQ(near({full, full}, 1000, 0), std::nullopt);
+}
+
+TEST(affinity, does_not_go_back_to_a_shard_that_is_gone_or_suspect) {
+  const auto open = load(1, 5, 900);
+  EXPECT_EQ(near({load(0, 0, 0, shard_use::closed), open}, 1000, 0), 1U);
+  EXPECT_EQ(near({load(0, 0, 0, shard_use::suspect), open}, 1000, 0), 1U);
+  EXPECT_EQ(near({open}, 1000, 3), 0U) << "a place that is no more";
 }
 
 TEST(affinity, remembers_the_last_shard_of_a_key) {

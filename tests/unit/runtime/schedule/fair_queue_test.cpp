@@ -43,6 +43,25 @@ TEST(fair_queue, OneTenantIsServedInOrder) {
   EXPECT_EQ(q.size(), 0U);
 }
 
+TEST(fair_queue, ReplaysGoBeforeOthersOfTheirPriorityAndAreNotCharged) {
+  fair_queue q;
+  const auto again = [](std::uint64_t id, std::uint32_t tenant, int priority) {
+    auto r = wait(id, tenant, 100, priority);
+    r.is_replay = true;
+    return r;
+  };
+  for (const std::uint64_t id : {1U, 2U, 3U}) q.push(wait(id, 1));
+  for (const std::uint64_t id : {11U, 12U}) q.push(wait(id, 2));
+  q.push(wait(30, 1, 100, 4));
+  for (const std::uint64_t id : {21U, 22U, 23U}) q.push(again(id, 1, 0));
+  q.push(again(40, 1, -1));
+  EXPECT_TRUE(q.remove(request_id{22}));
+  EXPECT_EQ(q.size(), 9U);
+  // Tenant 1 got two replays, and its turn is no later for that.
+  EXPECT_EQ(drain(q), (std::vector<std::uint64_t>{30, 21, 23, 1, 11, 2, 12, 3, 40}));
+  EXPECT_EQ(q.size(), 0U);
+}
+
 TEST(fair_queue, TheSameIdWaitsOnce) {
   fair_queue q;
   EXPECT_TRUE(q.push(wait(1, 1)));
