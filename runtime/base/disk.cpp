@@ -62,6 +62,22 @@ result<void> write_all(const std::string& path, int fd, std::span<const std::byt
   return {};
 }
 
+/// EINVAL and EROFS: the file system has nothing to write back to.
+result<void> sync_file(const std::string& path, int fd) {
+  if (::fsync(fd) == 0 || errno == EINVAL || errno == EROFS) return {};
+  return io_error(path, "write", errno);
+}
+
+/// A rename is durable when the folder is. A folder that may be written to but not read cannot be
+/// opened for that: the rename then waits for the file system's own time.
+result<void> sync_folder_of(const std::string& path) {
+  std::string folder = std::filesystem::path{path}.parent_path().string();
+  if (folder.empty()) folder = ".";
+  const descriptor fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (fd.get() < 0) return errno == EACCES ? result<void>{} : io_error(folder, "open", errno);
+  return sync_file(folder, fd.get());
+}
+
 class system_mapped_file final : public mapped_file {
 public:
   system_mapped_file(std::string path, void* base, std::size_t size)
@@ -114,12 +130,11 @@ public:
   }
 
   result<void> commit() override {
-    if (::fsync(fd_.get()) != 0 && errno != EINVAL && errno != EROFS)
-      return io_error(path_, "write", errno);
+    ATOLL_TRY(sync_file(path_, fd_.get()));
     if (::close(fd_.release()) != 0) return io_error(path_, "write", errno);
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, "create", errno);
     committed_ = true;
-    return {};
+    return sync_folder_of(path_);
   }
 
 private:
@@ -146,6 +161,34 @@ public:
 private:
   std::string path_;
   descriptor fd_;
+};
+
+class system_file_appender final : public file_appender {
+public:
+  system_file_appender(std::string path, descriptor fd, std::uint64_t size)
+      : path_{std::move(path)}, fd_{std::move(fd)}, size_{size} {}
+
+  std::uint64_t size() const noexcept override { return size_; }
+
+  result<void> write(std::span<const std::byte> data) override {
+    ATOLL_TRY(write_all(path_, fd_.get(), data));
+    size_ += data.size();
+    return {};
+  }
+
+  result<void> sync() override { return sync_file(path_, fd_.get()); }
+
+  result<void> truncate(std::uint64_t size) override {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
+      return io_error(path_, "shorten", errno);
+    size_ = size;
+    return {};
+  }
+
+private:
+  std::string path_;
+  descriptor fd_;
+  std::uint64_t size_;
 };
 
 /// The file that `path` names when symbolic links are followed, whether it is there yet or not.
@@ -214,6 +257,16 @@ public:
     ::fchmod(fd, exists ? info.st_mode & 0777 : 0644);
     return std::unique_ptr<file_writer>{
         std::make_unique<system_file_writer>(std::move(final_path), std::move(temporary), fd)};
+  }
+
+  result<std::unique_ptr<file_appender>> append(const std::string& path) override {
+    descriptor fd{::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK)};
+    if (fd.get() < 0) return io_error(path, "open", errno);
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0) return io_error(path, "open", errno);
+    if (!S_ISREG(info.st_mode)) return error{errc::io, path + ": is not a regular file"};
+    return std::unique_ptr<file_appender>{std::make_unique<system_file_appender>(
+        path, std::move(fd), static_cast<std::uint64_t>(info.st_size))};
   }
 
   bool is_file(const std::string& path) override {

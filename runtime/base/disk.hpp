@@ -25,14 +25,27 @@ public:
 };
 
 /// A file being written under a temporary name. It appears under its final name at commit(), whole,
-/// or never: destruction without commit removes it. One that is there already keeps its
-/// permissions. Symbolic links are followed. What is there and is no regular file (a device, a
-/// pipe) is written to as it is and keeps its place.
+/// or never: destruction without commit removes it. Once commit() has returned it outlives a loss
+/// of power; if commit() fails, the old file or the new one is there. One that is there already
+/// keeps its permissions. Symbolic links are followed. What is there and is no regular file (a
+/// device, a pipe) is written to as it is and keeps its place.
 class file_writer {
 public:
   virtual ~file_writer() = default;
   virtual result<void> write(std::span<const std::byte> data) = 0;
   virtual result<void> commit() = 0;
+};
+
+/// A regular file that grows at its end. One owner. After a failure nobody knows how much of what
+/// was written since the last sync() is there: truncate() or open anew, and look.
+class file_appender {
+public:
+  virtual ~file_appender() = default;
+  virtual std::uint64_t size() const noexcept = 0;
+  virtual result<void> write(std::span<const std::byte> data) = 0;
+  /// Returns when all that was written would outlive a loss of power.
+  virtual result<void> sync() = 0;
+  virtual result<void> truncate(std::uint64_t size) = 0;
 };
 
 class disk {
@@ -42,6 +55,8 @@ public:
   /// Whole file as text; refuses files larger than bytes_max.
   virtual result<std::string> read(const std::string& path, std::size_t bytes_max) = 0;
   virtual result<std::unique_ptr<file_writer>> create(const std::string& path) = 0;
+  /// A file that is there already; errc::not_found otherwise.
+  virtual result<std::unique_ptr<file_appender>> append(const std::string& path) = 0;
   virtual bool is_file(const std::string& path) = 0;
   virtual bool is_directory(const std::string& path) = 0;
   /// Names (not paths) of the entries of a directory, sorted bytewise.

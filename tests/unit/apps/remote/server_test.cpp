@@ -26,6 +26,9 @@ public:
   result<std::unique_ptr<file_writer>> create(const std::string& path) override {
     return error{errc::io, path};
   }
+  result<std::unique_ptr<file_appender>> append(const std::string& path) override {
+    return error{errc::io, path + ": read-only"};
+  }
   bool is_file(const std::string& path) override { return files_.count(path) > 0; }
   bool is_directory(const std::string&) override { return false; }
   result<std::vector<std::string>> list(const std::string& path) override {

@@ -150,5 +150,27 @@ TEST_F(disk_test, a_directory_is_refused_before_anything_is_written) {
   EXPECT_EQ(entries(), 0);
 }
 
+TEST_F(disk_test, an_appender_grows_and_shortens_a_file_that_is_there) {
+  std::ofstream{at("log")} << "ab";
+  auto log = files_->append(at("log"));
+  ASSERT_TRUE(log.has_value());
+  EXPECT_EQ((*log)->size(), 2U);
+  ASSERT_TRUE((*log)->write(bytes("cde")).has_value());
+  ASSERT_TRUE((*log)->sync().has_value());
+  EXPECT_EQ((*log)->size(), 5U);
+  EXPECT_EQ(content("log"), "abcde");
+  ASSERT_TRUE((*log)->truncate(1).has_value());
+  ASSERT_TRUE((*log)->write(bytes("z")).has_value());
+  EXPECT_EQ((*log)->size(), 2U);
+  EXPECT_EQ(content("log"), "az");
+}
+
+TEST_F(disk_test, an_appender_makes_no_file_and_takes_no_device) {
+  EXPECT_EQ(files_->append(at("none")).error().code(), errc::not_found);
+  EXPECT_EQ(entries(), 0);
+  EXPECT_EQ(files_->append("/dev/null").error().code(), errc::io);
+  EXPECT_EQ(files_->append(folder_).error().code(), errc::io);
+}
+
 }  // namespace
 }  // namespace atl

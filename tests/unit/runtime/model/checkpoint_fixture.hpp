@@ -91,6 +91,9 @@ public:
   result<std::unique_ptr<file_writer>> create(const std::string& path) override {
     return error{errc::io, path + ": read-only"};
   }
+  result<std::unique_ptr<file_appender>> append(const std::string& path) override {
+    return error{errc::io, path + ": read-only"};
+  }
   bool is_file(const std::string& path) override { return files.contains(path); }
   bool is_directory(const std::string& path) override {
     const auto at = files.lower_bound(path + "/");

@@ -43,6 +43,9 @@ public:
   result<std::string> read(const std::string& path, std::size_t bytes_max) override {
     return inner.read(path, bytes_max);
   }
+  result<std::unique_ptr<file_appender>> append(const std::string& path) override {
+    return inner.append(path);
+  }
   bool is_file(const std::string& path) override { return inner.is_file(path); }
   bool is_directory(const std::string& path) override { return inner.is_directory(path); }
   result<std::vector<std::string>> list(const std::string& path) override {
