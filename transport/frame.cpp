@@ -105,6 +105,11 @@ header_bytes encode_header(const frame_header& header) noexcept {
 }
 
 result<header_bytes> seal(frame& f) {
+  ATOLL_TRY(seal_payload(f));
+  return seal_header(f);
+}
+
+result<void> seal_payload(frame& f) {
   if (f.metadata.size() > metadata_bytes_max || f.payload.bytes.size() > payload_bytes_max) {
     return error{errc::invalid_argument,
                  std::string{to_string(f.header.kind)} + ": " + std::to_string(f.metadata.size()) +
@@ -115,6 +120,10 @@ result<header_bytes> seal(frame& f) {
   f.header.payload_bytes = f.payload.bytes.size();
   const bool hashed = (f.header.flags & flag_payload_checksummed) != 0;
   f.header.payload_checksum = hashed ? hash(f.payload.bytes) : 0;
+  return {};
+}
+
+header_bytes seal_header(frame& f) noexcept {
   header_bytes bytes = encode_header(f.header);
   f.header.checksum = checksum_of(bytes, f.metadata);
   put(bytes, at_checksum, f.header.checksum);

@@ -79,7 +79,7 @@ struct frame_header {
   address destination;
   incarnation sender;          // which life of the source node; stamped by the transport
   atl::epoch epoch;            // placement epoch the message was made under, 0 where none applies
-  std::uint64_t sequence = 0;  // counts the frames of one endpoint from 1; stamped by the transport
+  std::uint64_t sequence = 0;  // of frames from one life to one node, from 1; by the transport
   std::uint64_t checksum = 0;  // XXH3-64 of the metadata, seeded by that of the header
   std::uint64_t payload_checksum = 0;  // XXH3-64 of the payload, 0 unless flagged
   friend bool operator==(const frame_header&, const frame_header&) = default;
@@ -115,6 +115,11 @@ header_bytes encode_header(const frame_header& header) noexcept;
 /// payload is hashed only where the flag is set. errc::invalid_argument: larger than the caps
 /// allow.
 result<header_bytes> seal(frame& f);
+
+/// The halves of seal(), for backends that number frames after they left the sender's thread: the
+/// sizes, caps and the payload's hash; then, once the frame is stamped, the checksum.
+result<void> seal_payload(frame& f);
+header_bytes seal_header(frame& f) noexcept;
 
 /// Reads a header and checks magic, version, kind, flags and caps. `bytes` may be longer than a
 /// header (the rest is not looked at). Proves nothing about metadata or payload.

@@ -23,7 +23,7 @@ result<node_directory::life> node_directory::open(node_identity self, std::weak_
                      std::to_string(latest->self.life.value) +
                      (latest->is_open ? " is listening" : " came before, take a larger one")};
   }
-  latest = std::make_shared<entry>(entry{self, std::move(to), true, {}});
+  latest = std::make_shared<entry>(entry{self, std::move(to), true, {}, {}});
   return latest;
 }
 
@@ -37,6 +37,11 @@ result<node_directory::life> node_directory::watch(const life& by, node_id peer)
       std::any_of(watchers.begin(), watchers.end(), [&](const auto& w) { return w.lock() == by; });
   if (!known) watchers.push_back(by);
   return found->second;
+}
+
+std::uint64_t node_directory::next_sequence(const life& from, node_id to) {
+  const std::lock_guard lock{mutex_};
+  return ++from->sent[to];
 }
 
 bool node_directory::is_open(const life& node) const {

@@ -5,6 +5,7 @@
 
 #include "transport/transport.hpp"
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@ public:
     std::weak_ptr<receiver> to;
     bool is_open = true;
     std::vector<std::weak_ptr<entry>> watchers;
+    std::map<node_id, std::uint64_t> sent;  // frames, by destination
   };
   using life = std::shared_ptr<entry>;
 
@@ -27,6 +29,8 @@ public:
   /// The open life of `peer`, which `by` then watches.
   result<life> watch(const life& by, node_id peer);
   bool is_open(const life& node) const;
+  /// The place of the next frame from this life to a node, counted from 1.
+  std::uint64_t next_sequence(const life& from, node_id to);
   /// errc::peer_gone when the life has ended or its receiver expired.
   result<std::shared_ptr<receiver>> receiver_of(const life& node) const;
   /// Ends a life and returns those who watched it; empty when it had ended before.

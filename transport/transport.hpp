@@ -83,7 +83,7 @@ public:
   virtual void close() noexcept = 0;
 };
 
-/// For backends: writes who sends, to whom, and the place in the endpoint's sequence.
+/// For backends: writes who sends, to whom, and the place in the sequence.
 void stamp(frame& f, node_identity from, node_id to, std::uint64_t sequence) noexcept;
 
 /// The region of backends that need no registration.

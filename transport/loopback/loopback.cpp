@@ -35,8 +35,9 @@ public:
     {
       const std::lock_guard lock{mutex_};
       if (is_closed_) return error{errc::peer_gone, "this endpoint is closed"};
-      stamp(f, from_->self, to_->self.node, ++sequence_);
     }
+    const node_id peer = to_->self.node;
+    stamp(f, from_->self, peer, nodes_->next_sequence(from_, peer));
     return deliver(std::move(f), *to);
   }
 
@@ -50,7 +51,6 @@ private:
   life from_;
   life to_;
   std::mutex mutex_;
-  std::uint64_t sequence_ = 0;
   bool is_closed_ = false;
 };
 

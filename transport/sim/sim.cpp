@@ -79,10 +79,11 @@ public:
     if (link.in_flight >= network_->options.in_flight_max) {
       return error{errc::overloaded, "too many frames are under way on this link"};
     }
-    stamp(f, from_->self, to_->self.node, sequence_ + 1);
     f.header.flags |= flag_payload_checksummed;
-    ATOLL_ASSIGN(const header_bytes bytes, seal(f));
-    ++sequence_;
+    ATOLL_TRY(seal_payload(f));
+    const node_id peer = to_->self.node;
+    stamp(f, from_->self, peer, network_->nodes.next_sequence(from_, peer));
+    const header_bytes bytes = seal_header(f);
     ++link.in_flight;
     const std::weak_ptr<sim_network::state> weak = network_;
     network_->events->at(network_->arrival(link), [weak, bytes, f = std::move(f), to = to_] {
@@ -100,7 +101,6 @@ private:
   std::shared_ptr<sim_network::state> network_;
   life from_;
   life to_;
-  std::uint64_t sequence_ = 0;
   bool is_closed_ = false;
 };
 

@@ -1,11 +1,14 @@
 // A receiver that keeps what it is given, and frames to send to it.
 #pragma once
 
+#include "runtime/base/clock.hpp"
 #include "transport/transport.hpp"
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <poll.h>
 #include <vector>
 
 namespace atl::transport {
@@ -62,6 +65,17 @@ inline std::vector<std::uint64_t> numbers_of(const std::vector<frame>& frames) {
   std::vector<std::uint64_t> out;
   for (const frame& f : frames) out.push_back(number_of(f));
   return out;
+}
+
+/// Looks once a millisecond, for at most ten seconds.
+inline bool eventually(const std::function<bool()>& condition) {
+  const steady_clock time;
+  const time_point_ns end = time.now() + std::chrono::seconds{10};
+  while (!condition()) {
+    if (time.now() > end) return false;
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
 }
 
 /// A node: its transport, its inbox.
