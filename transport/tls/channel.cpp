@@ -39,7 +39,7 @@ struct channel::impl final : judge {
 
   int verdict_on(X509_STORE_CTX* check) override;
   outcome outcome_of(int returned);
-  std::string describe_alert(int alert) const;
+  std::string describe_reason(int reason) const;
 };
 
 namespace {
@@ -109,12 +109,12 @@ int channel::impl::verdict_on(X509_STORE_CTX* check) {
   return X509_V_OK;
 }
 
-/// An alert by which the peer refuses this end.
-std::string channel::impl::describe_alert(int alert) const {
+/// What an alert of the peer, or a frequent mistake, means here.
+std::string channel::impl::describe_reason(int reason) const {
   const certificate_facts& own = with->own();
   const std::string validity = describe_validity(own, with->rules().now_unix_s());
   std::string text = "the peer refuses this node's certificate: ";
-  switch (alert) {
+  switch (reason) {
   case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
     return text + "it is of another authority; the two are of different clusters";
   case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED: return text + "it is revoked";
@@ -126,6 +126,9 @@ std::string channel::impl::describe_alert(int alert) const {
   case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
     return text + "it is not of the cluster or node that was expected";
   case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED: return text + "it has shown none";
+  case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return "the peer shows no certificate";
+  case SSL_R_WRONG_VERSION_NUMBER:
+  case SSL_R_HTTP_REQUEST: return "what came is not TLS";
   default: return {};
   }
 }
@@ -146,7 +149,7 @@ channel::outcome channel::impl::outcome_of(int returned) {
   } else if (!refusal.empty()) {
     failure = refusal;
   } else if (code != 0) {
-    failure = describe_alert(reason);
+    failure = describe_reason(reason);
     if (failure.empty()) failure = "TLS: " + openssl_reason();
   } else {
     failure = std::error_code{os_failure, std::generic_category()}.message();

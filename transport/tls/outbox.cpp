@@ -41,8 +41,9 @@ result<void> outbox::put(frame f) {
   const std::size_t bytes = bytes_of(f);
   const std::lock_guard lock{mutex_};
   if (closed_) return *closed_;
-  const bool is_full = frames_ >= frames_max_ || (frames_ > 0 && bytes > bytes_max_ - bytes_);
+  const bool is_full = frames_ >= frames_max_ || (frames_ > 0 && bytes_ + bytes > bytes_max_);
   if (is_full) {
+    ++overloaded_;
     return error{errc::overloaded,
                  "the queue to node " + std::to_string(to_.node.value) + " is full"};
   }
@@ -67,6 +68,11 @@ bool outbox::is_closed() const {
 std::size_t outbox::frames() const {
   const std::lock_guard lock{mutex_};
   return closed_ ? 0 : frames_;
+}
+
+std::uint64_t outbox::overloaded() const {
+  const std::lock_guard lock{mutex_};
+  return overloaded_;
 }
 
 std::deque<frame> outbox::take() {

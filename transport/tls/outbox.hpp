@@ -46,8 +46,10 @@ public:
   /// Any thread: later frames are refused for this reason; those that wait stay.
   void close(const error& cause);
   bool is_closed() const;
-  /// Any thread: put and not released.
+  /// Any thread: frames put and not released.
   std::size_t frames() const;
+  /// Any thread: frames that found the queue full.
+  std::uint64_t overloaded() const;
 
   /// I/O thread: what waits, in order. It counts against the bounds until release().
   std::deque<frame> take();
@@ -64,6 +66,7 @@ private:
   std::deque<frame> waiting_;
   std::size_t bytes_ = 0;   // of frames put and not released
   std::size_t frames_ = 0;  // likewise
+  std::uint64_t overloaded_ = 0;
   bool is_woken_ = false;
   std::optional<error> closed_;
 };

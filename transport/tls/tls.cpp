@@ -143,7 +143,10 @@ public:
     const std::lock_guard lock{mutex_};
     tls_counters now = counters_;
     now.open_outgoing = outboxes_.size();
-    for (const auto& [peer, box] : outboxes_) now.queued += box->frames();
+    for (const auto& [peer, box] : outboxes_) {
+      now.queued += box->frames();
+      now.overloaded += box->overloaded();
+    }
     return now;
   }
 
@@ -255,7 +258,7 @@ private:
     count([](tls_counters& c) { ++c.accepted; });
     if (unproved_.size() >= options_.limits.unproved_max) {
       const auto oldest = unproved_.begin()->second;
-      note("many hosts:", "too many connections that do not say who they are");
+      note("many hosts", "too many connections that do not say who they are");
       count([](tls_counters& c) { ++c.refused; });
       oldest->close();
     }
@@ -281,7 +284,9 @@ private:
   void forget(const outbox& lost) noexcept {
     const std::lock_guard lock{mutex_};
     const auto box = outboxes_.find(lost.peer());
-    if (box != outboxes_.end() && box->second.get() == &lost) outboxes_.erase(box);
+    if (box == outboxes_.end() || box->second.get() != &lost) return;
+    counters_.overloaded += lost.overloaded();
+    outboxes_.erase(box);
   }
 
   void wake(const outbox* from) {
