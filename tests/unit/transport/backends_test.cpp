@@ -1,5 +1,6 @@
 // The promises of transport.hpp, on every backend. A new backend adds a fabric to the list.
 #include "tests/unit/transport/inbox.hpp"
+#include "tests/unit/transport/tls_fabric.hpp"
 #ifdef ATOLL_UCX
 #include "tests/unit/transport/ucx_fabric.hpp"
 #endif
@@ -50,6 +51,15 @@ fabric without_faults(fabric inner, const char* name) {
 fabric faulty_loopback_fabric() { return without_faults(loopback_fabric(), "faulty_loopback"); }
 
 fabric faulty_sim_fabric() { return without_faults(sim_fabric(), "faulty_sim"); }
+
+fabric tls_fabric() {
+  auto world = std::make_shared<tls_world>();
+  return {"tls",
+          [world] { return world->join(); },
+          [world] { EXPECT_TRUE(eventually([&] { return world->is_quiet(); })); }};
+}
+
+fabric faulty_tls_fabric() { return without_faults(tls_fabric(), "faulty_tls"); }
 
 #ifdef ATOLL_UCX
 /// Over what UCX chooses among the wires of one machine, or over the named ones.
@@ -352,6 +362,10 @@ INSTANTIATE_TEST_SUITE_P(all,
                          threaded_backends,
                          testing::Values(loopback_fabric, faulty_loopback_fabric),
                          name_of);
+
+INSTANTIATE_TEST_SUITE_P(tls, backends, testing::Values(tls_fabric, faulty_tls_fabric), name_of);
+
+INSTANTIATE_TEST_SUITE_P(tls, threaded_backends, testing::Values(tls_fabric), name_of);
 
 #ifdef ATOLL_UCX
 INSTANTIATE_TEST_SUITE_P(ucx,
