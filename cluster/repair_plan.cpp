@@ -83,6 +83,7 @@ private:
   std::vector<std::size_t> total_;     // held in the target
   std::vector<std::size_t> peak_;      // held while the plan is carried out
   std::vector<std::uint32_t> share_of_new_;
+  std::vector<char> blocked_;  // layers x from x to: had nothing to move in this round of balance()
   std::size_t moves_ = 0;
   bool may_move_old_ = false;   // otherwise balance() only chooses other places for new copies
   std::size_t doubled_copies_;  // where next_doubled() goes on
@@ -271,6 +272,8 @@ bool planner::may_move(std::size_t i, std::size_t from, std::size_t to) const {
 }
 
 bool planner::try_move(std::size_t layer, std::size_t from, std::size_t to) {
+  char& is_blocked = blocked_[(layer * groups() + from) * groups() + to];
+  if (is_blocked != 0) return false;
   for (std::size_t e = 0; e < input_.shape.experts; ++e) {
     const std::size_t i = layer * input_.shape.experts + e;
     if (!may_move(i, from, to)) continue;
@@ -279,6 +282,7 @@ bool planner::try_move(std::size_t layer, std::size_t from, std::size_t to) {
     put(i, to);
     return true;
   }
+  is_blocked = 1;
   return false;
 }
 
@@ -322,11 +326,12 @@ bool planner::even_out_totals() {
 }
 
 /// Ends: a move makes the sum of squares of the layers' counts smaller, or leaves it and makes that
-/// of the totals smaller.
+/// of the totals smaller. A last round in which nothing was moved has tried all pairs of groups.
 void planner::balance() {
   bool has_moved = true;
   while (has_moved) {
     has_moved = false;
+    blocked_.assign(input_.shape.layers.size() * groups() * groups(), 0);
     for (std::size_t layer = 0; layer < input_.shape.layers.size(); ++layer)
       while (even_out(layer)) has_moved = true;
     while (even_out_totals()) has_moved = true;
