@@ -368,20 +368,22 @@ void gateway::take_tokens(const incoming& message, const wire::tokens& t) {
 
 void gateway::take_end(open_place found, const wire::tokens& t, delivery last) {
   open_request& r = found->second;
-  const gap missing = std::max(last.missing, r.missing == gap::rows ? r.missing : gap::none);
   r.cached_tokens = t.cached_tokens;
-  const bool is_whole = missing == gap::none && t.finish != wire::finish_reason::cancelled;
+  const gap missing = last.missing;
+  const bool is_cancelled = t.finish == wire::finish_reason::cancelled;
   if (t.finish == wire::finish_reason::error) {
     tell(r, std::move(last));
     take_failure(found, *t.cause);
-  } else if (is_whole) {
+  } else if (missing == gap::none && !is_cancelled) {
     end(found, static_cast<finish_reason>(t.finish), {}, std::move(last));
   } else if (r.is_cancelled || r.is_told) {
     end(found, finish_reason::cancelled, {}, std::move(last));
   } else {
-    // Something was lost on the way; or the shard has lost it, or begins anew as it was asked to.
     tell(r, std::move(last));
-    note_gap(found, std::max(missing, gap::tokens));
+    // Cancelled so that it begins anew, it has; or the shard knows nothing of it. Either way a
+    // submit brings it on. Something was lost where it ended otherwise.
+    if (is_cancelled) r.missing = gap::none;
+    note_gap(found, is_cancelled ? gap::tokens : missing);
   }
 }
 
@@ -409,11 +411,8 @@ void gateway::ask(open_place found) {
   if (r.is_cancelled || r.is_told) {
     sent = send(r, wire::cancel{found->first});
   } else {
-    if (r.missing == gap::rows) {
-      // Only a shard that begins anew computes them again.
-      sent = send(r, wire::cancel{found->first});
-      r.missing = gap::none;
-    }
+    // Only a shard that begins anew computes rows again. That it does is known when it answers.
+    if (r.missing == gap::rows) sent = send(r, wire::cancel{found->first});
     r.is_repeated = r.is_repeated || before >= r.handed_over;
     if (!sent.has_error()) sent = send(r, r.stream.resume(found->first, r.submitted->request));
   }

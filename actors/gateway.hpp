@@ -38,7 +38,7 @@ struct gateway_patience {
   duration_ns unavailable_after = std::chrono::seconds{3};  // without any shard
   // Of a shard about a request; longer than its router tries to reach an expert.
   duration_ns silence = std::chrono::seconds{15};
-  duration_ns repeat = std::chrono::milliseconds{200};      // between two askings for one thing
+  duration_ns repeat = std::chrono::milliseconds{200};  // between two askings for one thing
   // A request whose shard's node dies so often, each time this soon after it came and with no token
   // more than the time before, is taken for the cause and ends with errc::internal.
   int deaths_max = 3;

@@ -89,6 +89,7 @@ private:
   template <class Test>
   void forget_lives(Test is_gone);
   void discard(sequence& s);
+  void tell_cancelled(transport::address gateway, request_id request);
   void start_steps();
   void start_lane(const schedule::micro_batch& planned);
   void watch(const schedule::micro_batch& planned);
@@ -147,6 +148,7 @@ void shard::accept(const incoming& from, const wire::submit& request) {
     sequence& s = *sequences_.at(known->second);
     const auto again = s.is_leaving ? std::nullopt : tokens_after(s, request.emitted);
     if (again) return tell(s, *again);
+    if (s.is_leaving) tell_cancelled(s.gateway, request.request);
     discard(s);
   }
   begin(from, request);
@@ -179,17 +181,19 @@ void shard::begin(const incoming& from, const wire::submit& request) {
 
 void shard::cancel(const incoming& from, request_id request) {
   const auto known = origins_.find({from.source.node, from.sender, request});
-  if (known == origins_.end()) {
-    wire::tokens answer;
-    answer.request = request;
-    answer.finish = wire::finish_reason::cancelled;
-    return send_to(from.source, answer);
-  }
+  if (known == origins_.end()) return tell_cancelled(from.source, request);
   const request_id local = known->second;
   sequences_.at(local)->is_leaving = true;
   if (schedule::remove(planner_, local) == schedule::removal::done)
     drop(local, wire::finish_reason::cancelled, nullptr);
   start_steps();
+}
+
+void shard::tell_cancelled(transport::address gateway, request_id request) {
+  wire::tokens answer;
+  answer.request = request;
+  answer.finish = wire::finish_reason::cancelled;
+  send_to(gateway, answer);
 }
 
 void shard::discard(sequence& s) {

@@ -57,6 +57,10 @@ std::int64_t first_observed(const generation_request& r, wire::observation what)
   return is_end_only ? prompt_of(r) - 1 : 0;
 }
 
+bool is_observed(const generation_request& r) {
+  return r.logits != logits_wanted::none || r.want_hidden || r.want_routing;
+}
+
 wire::sampling to_wire(const model::sampling_params& p) {
   return {p.temperature,
           p.top_p,
@@ -88,6 +92,9 @@ wire::submit stream_state::resume(request_id id, const generation_request& r) co
   m.logprobs = r.logprobs_top ? static_cast<std::uint32_t>(*r.logprobs_top) + 1 : 0;
   m.prompt_logprobs = r.prompt_logprobs;
   m.constraint = r.constraint;
+  // An answer that has ended has no row of its last token, and one that began with all its tokens
+  // would compute it; so the last one is drawn again.
+  if (is_observed(r) && !m.emitted.empty()) m.emitted.pop_back();
   if (r.logits == logits_wanted::last) {
     // Each token is drawn from one row of logits: those after the last row told are drawn again.
     const auto found = observed_.find({wire::observation::logits, 0});
@@ -113,8 +120,10 @@ delivery stream_state::take(const generation_request& request, const wire::token
   }
   const bool is_end =
       message.finish == wire::finish_reason::stop || message.finish == wire::finish_reason::length;
-  if (request.prompt_logprobs && prompt_logprobs_ + 1 < request.prompt.size() &&
-      (is_end || !message.values.empty())) {
+  const bool lacks_logprobs =
+      request.prompt_logprobs && prompt_logprobs_ + 1 < request.prompt.size();
+  if ((lacks_logprobs && (is_end || !message.values.empty())) ||
+      (is_end && lacks_rows(request, message))) {
     d.missing = gap::rows;
     return d;
   }
@@ -146,6 +155,23 @@ stream_state::take(const generation_request& request, const wire::observed& mess
   if (known >= rows) return {};
   next += rows - known;
   return from_wire(message, known);
+}
+
+bool stream_state::lacks_rows(const generation_request& r, const wire::tokens& last) const {
+  // Rows are of all tokens but the one that the last step drew, where it is part of the answer.
+  const std::int64_t drawn = last.values.empty() ? 0 : 1;
+  const std::int64_t generated =
+      last.position_first + static_cast<std::int64_t>(last.values.size());
+  const std::int64_t end = prompt_of(r) + generated - drawn;
+  const auto has = [this](wire::observation what) {
+    return std::any_of(observed_.begin(), observed_.end(), [what](const auto& one) {
+      return one.first.first == what;
+    });
+  };
+  if (r.logits != logits_wanted::none && !has(wire::observation::logits)) return true;
+  if (r.want_hidden && !has(wire::observation::hidden)) return true;
+  return std::any_of(
+      observed_.begin(), observed_.end(), [end](const auto& one) { return one.second < end; });
 }
 
 }  // namespace atl::actors

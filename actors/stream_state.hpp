@@ -15,8 +15,9 @@
 
 namespace atl::actors {
 
-/// What a message leaves out. tokens: the shard has them, and says them again when asked. rows: of
-/// positions that it computes only if it begins anew (observations, log-probabilities of a prompt).
+/// What a message shows to be missing. tokens: the shard has them, and says them again when asked.
+/// rows: of positions that it computes only if it begins anew (observations, log-probabilities of a
+/// prompt).
 enum class gap : std::uint8_t { none, tokens, rows };
 
 /// What is new in a message of tokens; nothing where there is a gap.
@@ -46,6 +47,9 @@ public:
 
 private:
   using series = std::pair<transport::wire::observation, std::uint32_t>;  // what, layer
+
+  /// Whether rows of the answer that this message ends have not come.
+  bool lacks_rows(const generation_request& r, const transport::wire::tokens& last) const;
 
   std::vector<token_id> emitted_;
   std::size_t prompt_logprobs_ = 0;          // rows
