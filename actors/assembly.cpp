@@ -75,6 +75,7 @@ private:
           experts::group_compute::make(weights_->config, {*options_.isa, options_.numerics}));
       group_parts parts;
       parts.id = group_id{static_cast<std::uint32_t>(g)};
+      parts.slot = static_cast<std::uint32_t>(g);
       parts.mail = all_.mail.get();
       parts.device = on_.device;
       parts.time = on_.time;
@@ -95,6 +96,7 @@ private:
       const shard_id id{static_cast<std::uint32_t>(s)};
       router_parts router;
       router.shard = id;
+      router.slot = static_cast<std::uint32_t>(s);
       router.mail = all_.mail.get();
       router.device = on_.device;
       router.time = on_.time;
@@ -103,7 +105,6 @@ private:
       router.config = weights_->config;
       router.lanes = limits.lanes;
       router.group_rows_max = static_cast<std::uint32_t>(options_.group_rows_max);
-      router.groups_node = this_node;
       all_.routers.push_back(spawn_router(*on_.system, router));
 
       shard_parts shard;

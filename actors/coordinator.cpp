@@ -91,7 +91,9 @@ private:
   }
 
   void publish(std::vector<wire::placement_entry> all) {
-    const wire::place message{first_epoch, std::move(all), {}};
+    wire::place message{first_epoch, std::move(all), {}};
+    for (std::uint32_t g = 0; g < parts_.member.groups; ++g)
+      message.groups.push_back({group_id{g}, parts_.member.node, g});
     if (!message.entries.empty()) {
       for (const auto& router : parts_.routers) {
         const auto sent = parts_.mail->send(coordinator_slot, router, message);

@@ -1,5 +1,6 @@
 #include "actors/group.hpp"
 
+#include "actors/answered_calls.hpp"
 #include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
@@ -30,6 +31,11 @@ struct batch {
 
 const wire::dispatch& dispatch_of(const incoming_ptr& message) {
   return std::get<wire::dispatch>(message->body);
+}
+
+answered_calls::key key_of(const incoming& message) {
+  const auto& d = std::get<wire::dispatch>(message.body);
+  return {{message.source.node, message.sender}, d.call.shard, d.call.step};
 }
 
 class group final : public group_actor::base {
@@ -67,6 +73,9 @@ private:
       refuse(*message, *failure);
       return;
     }
+    const auto seen = calls_.note(key_of(*message));
+    if (seen.answer != nullptr) return send_or_log(message->source, *seen.answer);
+    if (!seen.is_new) return;
     waiting_.push_back(message);
     start();
   }
@@ -101,7 +110,7 @@ private:
   template <class Message>
   void send_or_log(transport::address to, const Message& m) {
     // The router repeats calls that stay unanswered, so a lost answer costs time and nothing else.
-    if (auto sent = parts_.mail->send(group_slot_base + parts_.id.value, to, m); sent.has_error())
+    if (auto sent = parts_.mail->send(group_slot_base + parts_.slot, to, m); sent.has_error())
       log_warning("answer not sent: " + sent.error().message());
   }
 
@@ -186,6 +195,7 @@ private:
       r.counts = counts_of(d);
       r.service_ns = service;
       send_or_log(member.origin->source, r);
+      calls_.answered(key_of(*member.origin), r);
     }
     batch_->members.clear();
     spare_ = std::move(batch_);
@@ -203,6 +213,7 @@ private:
   }
 
   group_parts parts_;
+  answered_calls calls_;
   std::deque<incoming_ptr> waiting_;
   std::shared_ptr<batch> batch_, spare_;
   bool computing_ = false;
@@ -214,7 +225,7 @@ private:
 
 group_actor spawn_group(caf::actor_system& system, const group_parts& parts) {
   auto self = system.spawn<group>(parts);
-  parts.mail->bind(group_slot_base + parts.id.value,
+  parts.mail->bind(group_slot_base + parts.slot,
                    [self](incoming_ptr message) { caf::anon_send(self, std::move(message)); });
   return self;
 }

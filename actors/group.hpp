@@ -5,6 +5,8 @@
 //
 //   incoming dispatch -> waiting -> (with all others of its layer) computing -> results to its
 //   sender
+// A router repeats a call that stays unanswered. A repeat of one that waits or is computed is
+// dropped, one answered lately is answered again without computing (actors/answered_calls.hpp).
 // A dispatch that cannot be computed (an expert not held, rows of another width or type) is refused
 // at once.
 #pragma once
@@ -22,6 +24,7 @@ namespace atl::actors {
 /// What a group borrows: all of it outlives the actor and its jobs.
 struct group_parts {
   group_id id;
+  std::uint32_t slot = 0;  // counts the groups of a node from 0
   mailroom* mail = nullptr;
   tensor::device* device = nullptr;
   const clock* time = nullptr;

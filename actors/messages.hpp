@@ -83,6 +83,14 @@ struct chosen_experts {
   std::vector<float> weights;
 };
 
+/// router -> whoever handed it the latest placement (its agent), whenever one of them changes and
+/// after each placement: the epoch it uses, and the earliest that a call of it still refers to.
+struct router_epochs {
+  shard_id shard;
+  epoch current;
+  epoch oldest;
+};
+
 /// router -> shard: `routed` is filled, or cannot be.
 struct rows_routed {
   std::uint32_t lane = 0;
@@ -123,6 +131,13 @@ struct held {
   std::uint64_t page_evictions = 0;  // cached pages given up for others
   std::uint64_t prefix_queries = 0;  // tokens of sequences that started
   std::uint64_t prefix_hits = 0;     // of them, tokens whose pages were cached
+  // Of a router, since the start. Rows count once for each frame they travel in.
+  std::uint64_t rows_sent = 0;        // repeats of a frame not counted
+  std::uint64_t rows_hedged = 0;      // of them, to a second copy while a first may still answer
+  std::uint64_t rows_moved = 0;       // of them, to another copy because the first was lost
+  std::uint64_t frames_repeated = 0;  // to the same group
+  std::uint64_t answers_late = 0;     // nothing waited for them any more
+  std::uint64_t answers_odd = 0;      // of another shape than asked for, or from another node
 };
 
 /// Rows computed per (layer, expert) since the start.
@@ -149,6 +164,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::peer_changed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::connection_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::job_ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::route_rows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::router_epochs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::rows_routed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_expert)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_answer)
@@ -180,6 +196,8 @@ using shard_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                      caf::replies_to<held_atom>::with<held>>;
 
 using router_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                      caf::reacts_to<members_ptr>,
+                                      caf::reacts_to<peer_changed>,
                                       caf::reacts_to<start_atom, shard_actor>,
                                       caf::reacts_to<job_ended>,
                                       caf::reacts_to<route_rows>,

@@ -2,12 +2,10 @@
 // experts, sends each row once to every group that holds some of them, and brings the answers
 // together in gate-rank order.
 //
-//   route_rows -> gate job -> plan (under the placement's current epoch) -> frames, as far as
-//   credits go results -> answers noted, credits back, waiting rows sent -> all there: combine job
-//   -> rows_routed
-// A frame unanswered at its deadline, or refused for a passing reason, is sent again, tries_max
-// times; the first answer counts and later ones are dropped, so repeats do no harm. After that the
-// shard is told that it failed.
+//   route_rows -> gate job -> exchange (actors/exchange.hpp: frames out, answers in, second copies,
+//   lost nodes) -> all answers there: combine job -> rows_routed
+// It hears of placements from its agent, of members and of the health of peers on the data path,
+// and tells its agent which epochs it uses.
 #pragma once
 
 #include "actors/mailroom.hpp"
@@ -23,6 +21,7 @@ namespace atl::actors {
 /// What a router borrows: all of it outlives the actor and its jobs.
 struct router_parts {
   shard_id shard;
+  std::uint32_t slot = 0;  // counts the routers of a node from 0
   mailroom* mail = nullptr;
   tensor::device* device = nullptr;
   const clock* time = nullptr;
@@ -31,8 +30,10 @@ struct router_parts {
   model::model_config config;
   std::uint32_t lanes = 0;
   std::uint32_t group_rows_max = 0;
-  node_id groups_node;  // where the groups live
+  /// A call that makes no progress for so long fails with errc::deadline.
   duration_ns answer_deadline = std::chrono::seconds{60};
+  /// Rows wait so long for a live copy of an expert, then fail with errc::unavailable.
+  duration_ns unavailable_after = std::chrono::seconds{3};
 };
 
 /// Spawns the actor and binds it to its slot. It learns its shard by (start, shard).

@@ -20,6 +20,10 @@ placement_table::placement_table(map_ptr current) : current_{std::move(current)}
   ATOLL_ASSERT(current_ != nullptr);
 }
 
+epoch placement_table::oldest() const noexcept {
+  return draining_.empty() ? current_->version() : draining_.front().map->version();
+}
+
 result<void> placement_table::stage(map_ptr next) {
   ATOLL_ASSERT(next != nullptr);
   const epoch latest = pending_ != nullptr ? pending_->version() : current_->version();

@@ -20,6 +20,9 @@ public:
   const map_ptr& current() const noexcept { return current_; }
   const map_ptr& pending() const noexcept { return pending_; }
 
+  /// The earliest epoch that a call still refers to, or the current one.
+  epoch oldest() const noexcept;
+
   /// Prepares the next map. errc::stale_epoch unless its epoch is later than the current one and
   /// than one pending, which it replaces.
   result<void> stage(map_ptr next);

@@ -7,27 +7,80 @@
 
 namespace atl::experts {
 
-answer_table::answer_table(std::int64_t rows, std::int64_t k)
-    : k_{k}, missing_{rows * k}, pointers_(static_cast<std::size_t>(rows * k), nullptr) {}
+namespace {
 
-std::int64_t answer_table::place(const group_plan& group,
+/// visit(pair, assignment) for all of the range.
+template <class Visit>
+void for_pairs(const group_plan& plan,
+               const send_range& range,
+               std::int64_t k,
+               std::size_t pairs,
+               Visit&& visit) {
+  ATOLL_ASSERT(range.first <= plan.rows.size() && range.count <= plan.rows.size() - range.first);
+  for (std::uint32_t i = range.first; i < range.first + range.count; ++i) {
+    for (std::uint32_t a = plan.offsets[i]; a < plan.offsets[i + 1]; ++a) {
+      const std::size_t pair =
+          std::size_t{plan.rows[i]} * static_cast<std::size_t>(k) + plan.ranks[a];
+      ATOLL_ASSERT(pair < pairs);
+      visit(pair, a);
+    }
+  }
+}
+
+}  // namespace
+
+answer_table::answer_table(std::int64_t rows, std::int64_t k)
+    : k_{k},
+      missing_{rows * k},
+      pointers_(static_cast<std::size_t>(rows * k), nullptr),
+      expected_(pointers_.size(), 0) {}
+
+void answer_table::expect(const group_plan& plan) {
+  const send_range all{0, static_cast<std::uint32_t>(plan.rows.size())};
+  for_pairs(
+      plan, all, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t) { ++expected_[pair]; });
+}
+
+std::int64_t answer_table::place(const group_plan& plan,
                                  const send_range& range,
                                  const float* payload,
                                  std::int64_t hidden) {
-  ATOLL_ASSERT(range.first <= group.rows.size() && range.count <= group.rows.size() - range.first);
   std::int64_t placed = 0;
-  const std::uint32_t base = group.offsets[range.first];
-  for (std::uint32_t i = range.first; i < range.first + range.count; ++i) {
-    for (std::uint32_t a = group.offsets[i]; a < group.offsets[i + 1]; ++a) {
-      const std::int64_t at = static_cast<std::int64_t>(group.rows[i]) * k_ + group.ranks[a];
-      ATOLL_ASSERT(static_cast<std::size_t>(at) < pointers_.size());
-      if (pointers_[at] != nullptr) continue;
-      pointers_[at] = payload + static_cast<std::int64_t>(a - base) * hidden;
-      ++placed;
-    }
-  }
+  const std::uint32_t base = plan.offsets[range.first];
+  for_pairs(plan, range, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t a) {
+    ATOLL_ASSERT(expected_[pair] > 0);
+    --expected_[pair];
+    if (pointers_[pair] != nullptr) return;
+    pointers_[pair] = payload + static_cast<std::int64_t>(a - base) * hidden;
+    ++placed;
+  });
   missing_ -= placed;
   return placed;
+}
+
+void answer_table::give_up(const group_plan& plan, const send_range& range) {
+  for_pairs(plan, range, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t) {
+    ATOLL_ASSERT(expected_[pair] > 0);
+    --expected_[pair];
+  });
+}
+
+std::vector<std::uint32_t>
+answer_table::open_pairs(const group_plan& plan, const send_range& range, unsigned places) const {
+  std::vector<std::uint32_t> open;
+  for_pairs(plan, range, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t) {
+    if (pointers_[pair] == nullptr && expected_[pair] <= places)
+      open.push_back(static_cast<std::uint32_t>(pair));
+  });
+  return open;
+}
+
+bool answer_table::has_open(const group_plan& plan, const send_range& range) const {
+  bool is_open = false;
+  for_pairs(plan, range, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t) {
+    is_open = is_open || pointers_[pair] == nullptr;
+  });
+  return is_open;
 }
 
 void combine(std::int64_t first,

@@ -4,24 +4,25 @@
 
 namespace atl::experts {
 
-credit_ledger::credit_ledger(std::uint32_t groups, std::uint32_t rows_max)
-    : rows_max_{rows_max}, free_(groups, rows_max) {
+credit_ledger::credit_ledger(std::uint32_t rows_max) : rows_max_{rows_max} {
   ATOLL_ASSERT(rows_max > 0);
 }
 
 std::uint32_t credit_ledger::free(group_id group) const {
-  ATOLL_ASSERT(group.value < free_.size());
-  return free_[group.value];
+  const auto found = taken_.find(group);
+  return found == taken_.end() ? rows_max_ : rows_max_ - found->second;
 }
 
 void credit_ledger::take(group_id group, std::uint32_t rows) {
-  ATOLL_ASSERT(rows <= free(group));
-  free_[group.value] -= rows;
+  std::uint32_t& taken = taken_[group];
+  ATOLL_ASSERT(rows <= rows_max_ - taken);
+  taken += rows;
 }
 
 void credit_ledger::give_back(group_id group, std::uint32_t rows) {
-  ATOLL_ASSERT(rows <= rows_max_ - free(group));
-  free_[group.value] += rows;
+  const auto found = taken_.find(group);
+  ATOLL_ASSERT(found != taken_.end() && rows <= found->second);
+  found->second -= rows;
 }
 
 }  // namespace atl::experts

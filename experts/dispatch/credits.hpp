@@ -1,18 +1,19 @@
 // Row credits per expert group: how many rows a router may have in flight at each. A bound on the
-// groups' mailboxes. Not thread-safe: one owner.
+// groups' mailboxes. Groups need not be known before, nor their ids be dense. Not thread-safe: one
+// owner.
 #pragma once
 
 #include "runtime/base/ids.hpp"
 
 #include <cstdint>
-#include <vector>
+#include <map>
 
 namespace atl::experts {
 
 class credit_ledger {
 public:
   /// Every group starts with `rows_max` credits, one per row in flight.
-  credit_ledger(std::uint32_t groups, std::uint32_t rows_max);
+  explicit credit_ledger(std::uint32_t rows_max);
 
   std::uint32_t free(group_id group) const;
   std::uint32_t rows_max() const noexcept { return rows_max_; }
@@ -23,7 +24,7 @@ public:
 
 private:
   std::uint32_t rows_max_;
-  std::vector<std::uint32_t> free_;
+  std::map<group_id, std::uint32_t> taken_;
 };
 
 }  // namespace atl::experts

@@ -36,8 +36,9 @@ using replica_lists = std::vector<std::vector<replica>>;
 
 class expert_map {
 public:
-  /// Checks and stores. Every (layer, expert) has at least one replica, none two in one group,
-  /// every share is positive, every group is below `groups`. Replicas are kept by ascending group.
+  /// Checks and stores. No (layer, expert) has two replicas in one group, every share is positive,
+  /// every group is below `groups`. An expert without a replica has no live copy at the moment.
+  /// Replicas are kept by ascending group.
   static result<expert_map>
   make(epoch version, expert_shape shape, std::uint32_t groups, const replica_lists& replicas);
 
@@ -47,8 +48,8 @@ public:
   std::uint32_t groups() const noexcept { return groups_; }
 
   bool has_layer(layer_index layer) const noexcept;
-  /// Replicas by ascending group, never empty. `layer` is one of the shape's, `expert` below its
-  /// count.
+  /// Replicas by ascending group; none where no copy is live. `layer` is one of the shape's,
+  /// `expert` below its count.
   std::span<const replica> replicas(layer_index layer, expert_index expert) const;
 
   /// One (layer, expert) that a group holds.

@@ -81,7 +81,7 @@ TEST(sim_cluster, LostFramesToAndFromExpertsAreSentAgain) {
   EXPECT_EQ(lossy->tokens, whole->tokens);
 }
 
-TEST(sim_cluster, WhatFailsAfterAllTriesLeavesItsCreditsToRowsThatWait) {
+TEST(sim_cluster, WhatFailsForWantOfAnswersLeavesItsCreditsToRowsThatWait) {
   const auto [first, count] = seeds();
   const auto whole = run(tiny(), base(first));
   ASSERT_TRUE(whole.has_value());
@@ -91,7 +91,7 @@ TEST(sim_cluster, WhatFailsAfterAllTriesLeavesItsCreditsToRowsThatWait) {
     auto what = base(seed);
     what.options.lane_sequences_min = 1;
     what.options.group_rows_max = 2;  // one lane takes them all, the other waits
-    what.expert_loss = 0.3;
+    what.expert_loss = 0.6;
     const auto seen = run(tiny(), what);
     ASSERT_TRUE(seen.has_value()) << seen.error().message();
     EXPECT_EQ(seen->pages_used + seen->sequences + seen->requests + seen->rows_in_flight, 0U);

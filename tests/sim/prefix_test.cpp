@@ -97,7 +97,7 @@ TEST(sim_prefix, cancelled_and_failed_requests_leave_others_their_pages) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     auto what = shared(seed);
     what.cancelled = {seed % 10, (seed + 3) % 10, (seed + 7) % 10};
-    if (seed % 2 == 0) what.expert_loss = 0.3;
+    if (seed % 2 == 0) what.expert_loss = 0.6;
     const auto seen = run(tiny(), what);
     ASSERT_TRUE(seen.has_value()) << seen.error().message();
     expect_nothing_held(*seen);

@@ -10,10 +10,21 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace atl::experts {
 namespace {
+
+/// A plan of all (row, rank) of a batch.
+std::vector<group_plan> plan_all(std::int64_t rows,
+                                 std::int64_t k,
+                                 const std::vector<std::uint32_t>& experts,
+                                 const std::vector<group_id>& targets) {
+  std::vector<std::uint32_t> pairs(static_cast<std::size_t>(rows * k));
+  std::iota(pairs.begin(), pairs.end(), 0U);
+  return plan_dispatch(k, pairs, experts.data(), targets.data());
+}
 
 const accumulate_function accumulate = kernels::row_kernels::make(*kernels::best_isa()).accumulate;
 
@@ -41,31 +52,30 @@ TEST(dispatch_plan, small_example) {
   const std::vector<std::uint32_t> experts{9, 1, 8, 2, 3, 4};
   const std::vector<group_id> targets{
       group_id{2}, group_id{0}, group_id{2}, group_id{0}, group_id{0}, group_id{0}};
-  const dispatch_plan plan = plan_dispatch(2, 3, 4, experts.data(), targets.data());
-  ASSERT_EQ(plan.groups.size(), 2U);
-  EXPECT_EQ(plan.groups[0].group, group_id{0});
-  EXPECT_EQ(plan.groups[0].rows, (std::vector<std::uint32_t>{0, 1}));
-  EXPECT_EQ(plan.groups[0].offsets, (std::vector<std::uint32_t>{0, 1, 4}));
-  EXPECT_EQ(plan.groups[0].experts, (std::vector<std::uint32_t>{1, 2, 3, 4}));
-  EXPECT_EQ(plan.groups[0].ranks, (std::vector<std::uint32_t>{1, 0, 1, 2}));
-  EXPECT_EQ(plan.groups[1].group, group_id{2});
-  EXPECT_EQ(plan.groups[1].rows, (std::vector<std::uint32_t>{0}));
-  EXPECT_EQ(plan.groups[1].offsets, (std::vector<std::uint32_t>{0, 2}));
-  EXPECT_EQ(plan.groups[1].experts, (std::vector<std::uint32_t>{9, 8}));
-  EXPECT_EQ(plan.groups[1].ranks, (std::vector<std::uint32_t>{0, 2}));
+  const auto plan = plan_all(2, 3, experts, targets);
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].group, group_id{0});
+  EXPECT_EQ(plan[0].rows, (std::vector<std::uint32_t>{0, 1}));
+  EXPECT_EQ(plan[0].offsets, (std::vector<std::uint32_t>{0, 1, 4}));
+  EXPECT_EQ(plan[0].experts, (std::vector<std::uint32_t>{1, 2, 3, 4}));
+  EXPECT_EQ(plan[0].ranks, (std::vector<std::uint32_t>{1, 0, 1, 2}));
+  EXPECT_EQ(plan[1].group, group_id{2});
+  EXPECT_EQ(plan[1].rows, (std::vector<std::uint32_t>{0}));
+  EXPECT_EQ(plan[1].offsets, (std::vector<std::uint32_t>{0, 2}));
+  EXPECT_EQ(plan[1].experts, (std::vector<std::uint32_t>{9, 8}));
+  EXPECT_EQ(plan[1].ranks, (std::vector<std::uint32_t>{0, 2}));
 }
 
 TEST(dispatch_plan, covers_every_choice_once_and_sends_a_row_once_per_group) {
   random_source random{71};
   for (int round = 0; round < 500; ++round) {
     const batch b = random_batch(random);
-    const dispatch_plan plan =
-        plan_dispatch(b.rows, b.k, b.groups, b.experts.data(), b.targets.data());
+    const auto plan = plan_all(b.rows, b.k, b.experts, b.targets);
     std::vector<int> seen(b.experts.size(), 0);
-    for (std::size_t slot = 0; slot < plan.groups.size(); ++slot) {
-      const group_plan& g = plan.groups[slot];
+    for (std::size_t slot = 0; slot < plan.size(); ++slot) {
+      const group_plan& g = plan[slot];
       if (slot > 0) {
-        ASSERT_LT(plan.groups[slot - 1].group, g.group);
+        ASSERT_LT(plan[slot - 1].group, g.group);
       }
       ASSERT_FALSE(g.rows.empty());
       ASSERT_EQ(g.offsets.size(), g.rows.size() + 1);
@@ -92,39 +102,53 @@ TEST(dispatch_plan, covers_every_choice_once_and_sends_a_row_once_per_group) {
   }
 }
 
-TEST(dispatch_plan, refuses_a_target_that_is_no_group) {
-  const std::uint32_t expert = 0;
-  const group_id target{3};
-  EXPECT_DEATH((void)plan_dispatch(1, 1, 3, &expert, &target), "");
+TEST(dispatch_plan, plans_some_of_the_pairs_and_leaves_out_what_has_no_group) {
+  const std::vector<std::uint32_t> experts{9, 1, 8, 2, 3, 4};
+  const std::vector<std::uint32_t> pairs{1, 2, 4, 5};
+  // Ids may be as large as they like.
+  const group_id far{0xFFFF'FFF0};
+  const std::vector<group_id> targets{far, no_group, far, group_id{3}};
+  const auto plan = plan_dispatch(3, pairs, experts.data(), targets.data());
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].group, group_id{3});
+  EXPECT_EQ(plan[0].rows, (std::vector<std::uint32_t>{1}));
+  EXPECT_EQ(plan[0].experts, (std::vector<std::uint32_t>{4}));
+  EXPECT_EQ(plan[0].ranks, (std::vector<std::uint32_t>{2}));
+  EXPECT_EQ(plan[1].group, far);
+  EXPECT_EQ(plan[1].rows, (std::vector<std::uint32_t>{0, 1}));
+  EXPECT_EQ(plan[1].offsets, (std::vector<std::uint32_t>{0, 1, 2}));
+  EXPECT_EQ(plan[1].experts, (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_EQ(plan[1].ranks, (std::vector<std::uint32_t>{1, 1}));
+  EXPECT_TRUE(plan_dispatch(3, {}, experts.data(), targets.data()).empty());
 }
 
-TEST(dispatch_progress, rows_without_credit_wait_in_order) {
-  const std::vector<std::uint32_t> experts(5, 0);
-  const std::vector<group_id> targets(5, group_id{0});
-  const dispatch_plan plan = plan_dispatch(5, 1, 1, experts.data(), targets.data());
-  dispatch_progress progress{plan};
-  EXPECT_EQ(progress.take(0, 0), (send_range{.slot = 0, .first = 0, .count = 0}));
-  EXPECT_EQ(progress.take(0, 2), (send_range{.slot = 0, .first = 0, .count = 2}));
-  EXPECT_EQ(progress.waiting_rows(0), 3U);
-  EXPECT_FALSE(progress.all_sent());
-  EXPECT_EQ(progress.take(0, 9), (send_range{.slot = 0, .first = 2, .count = 3}));
-  EXPECT_TRUE(progress.all_sent());
-  EXPECT_EQ(progress.take(0, 9).count, 0U);
+TEST(dispatch_plan, refuses_pairs_out_of_order) {
+  const std::vector<std::uint32_t> experts{1, 2};
+  const std::vector<std::uint32_t> pairs{1, 0};
+  const std::vector<group_id> targets{group_id{3}, group_id{3}};
+  EXPECT_DEATH((void)plan_dispatch(1, pairs, experts.data(), targets.data()), "");
 }
 
 TEST(credits, are_kept_per_group_and_bounded) {
-  credit_ledger ledger{2, 10};
+  credit_ledger ledger{10};
   ledger.take(group_id{0}, 7);
   EXPECT_EQ(ledger.free(group_id{0}), 3U);
   EXPECT_EQ(ledger.free(group_id{1}), 10U);
   EXPECT_DEATH(ledger.take(group_id{0}, 4), "");
   EXPECT_DEATH(ledger.give_back(group_id{0}, 8), "");
-  EXPECT_DEATH((void)ledger.free(group_id{2}), "");
+  const group_id far{0xFFFF'FFF0};
+  EXPECT_EQ(ledger.free(far), 10U);
+  EXPECT_DEATH(ledger.give_back(far, 1), "");
   ledger.give_back(group_id{0}, 7);
   EXPECT_EQ(ledger.free(group_id{0}), 10U);
 }
 
-/// Sends a whole plan under random credits, lets the answers arrive in random order, some twice.
+struct sent_rows {
+  const group_plan* plan;
+  send_range range;
+};
+
+/// Sends a whole plan in ranges, some of it twice, and lets the answers arrive in random order.
 TEST(combine, gives_the_same_bits_whatever_came_first) {
   random_source random{72};
   constexpr std::int64_t hidden = 5;
@@ -135,22 +159,25 @@ TEST(combine, gives_the_same_bits_whatever_came_first) {
     for (float& w : weights) w = static_cast<float>(random.normal());
     for (float& v : values) v = static_cast<float>(random.normal());
 
-    const dispatch_plan plan =
-        plan_dispatch(b.rows, b.k, b.groups, b.experts.data(), b.targets.data());
-    dispatch_progress progress{plan};
-    std::vector<send_range> sent;
-    while (!progress.all_sent()) {
-      const auto slot = static_cast<std::uint32_t>(random.below(plan.groups.size()));
-      const send_range range = progress.take(slot, static_cast<std::uint32_t>(random.below(4)));
-      if (range.count > 0) sent.push_back(range);
+    const auto plan = plan_all(b.rows, b.k, b.experts, b.targets);
+    answer_table table{b.rows, b.k};
+    std::vector<sent_rows> sent;
+    for (const group_plan& g : plan) {
+      // Some groups are asked twice: two plans of the same rows.
+      for (std::uint64_t copy = 0; copy < 1 + random.below(2); ++copy) {
+        table.expect(g);
+        for (std::uint32_t at = 0; at < g.rows.size();) {
+          const auto left = static_cast<std::uint32_t>(g.rows.size()) - at;
+          const auto count = 1 + static_cast<std::uint32_t>(random.below(left));
+          sent.push_back({&g, {at, count}});
+          at += count;
+        }
+      }
     }
     for (std::size_t i = sent.size(); i > 1; --i) std::swap(sent[i - 1], sent[random.below(i)]);
-    if (!sent.empty()) sent.insert(sent.begin() + 1, sent.front());
-
     std::vector<std::vector<float>> payloads;
-    answer_table table{b.rows, b.k};
-    for (const send_range& range : sent) {
-      const group_plan& g = plan.groups[range.slot];
+    for (const auto& [of, range] : sent) {
+      const group_plan& g = *of;
       std::vector<float>& payload = payloads.emplace_back();
       for (std::uint32_t i = range.first; i < range.first + range.count; ++i) {
         for (std::uint32_t a = g.offsets[i]; a < g.offsets[i + 1]; ++a) {
@@ -184,16 +211,50 @@ TEST(combine, gives_the_same_bits_whatever_came_first) {
 }
 
 TEST(combine, the_first_answer_wins) {
-  const std::uint32_t expert = 4;
-  const group_id target{0};
-  const dispatch_plan plan = plan_dispatch(1, 1, 1, &expert, &target);
-  const send_range all{.slot = 0, .first = 0, .count = 1};
+  const auto plan = plan_all(1, 1, {4}, {group_id{0}});
+  const send_range all{.first = 0, .count = 1};
   const float first = 1.0F;
   const float second = 2.0F;
   answer_table table{1, 1};
-  EXPECT_EQ(table.place(plan.groups[0], all, &first, 1), 1);
-  EXPECT_EQ(table.place(plan.groups[0], all, &second, 1), 0);
+  table.expect(plan[0]);
+  table.expect(plan[0]);
+  EXPECT_EQ(table.place(plan[0], all, &first, 1), 1);
+  EXPECT_EQ(table.place(plan[0], all, &second, 1), 0);
   EXPECT_EQ(table.pointers()[0], &first);
+  EXPECT_DEATH(table.place(plan[0], all, &second, 1), "");
+}
+
+TEST(combine, knows_what_is_open_and_from_how_many_places_it_may_come) {
+  // Three rows of two ranks: group 0 gets rank 0 of all, group 1 rank 1.
+  const auto plan =
+      plan_all(3,
+               2,
+               {1, 2, 1, 2, 1, 2},
+               {group_id{0}, group_id{1}, group_id{0}, group_id{1}, group_id{0}, group_id{1}});
+  const send_range all{.first = 0, .count = 3};
+  const send_range last{.first = 1, .count = 2};
+  using pairs = std::vector<std::uint32_t>;
+  answer_table table{3, 2};
+  table.expect(plan[0]);
+  table.expect(plan[1]);
+  EXPECT_EQ(table.open_pairs(plan[0], all, 1), (pairs{0, 2, 4}));
+  EXPECT_EQ(table.open_pairs(plan[0], all, 0), pairs{});
+  table.give_up(plan[0], last);
+  EXPECT_EQ(table.open_pairs(plan[0], all, 0), (pairs{2, 4}));
+  // Another group is asked for row 1 alone.
+  const std::vector<std::uint32_t> experts{1, 2, 1, 2, 1, 2};
+  const pairs one{2};
+  const group_id other{7};
+  const auto again = plan_dispatch(2, one, experts.data(), &other);
+  table.expect(again[0]);
+  EXPECT_EQ(table.open_pairs(plan[0], all, 0), (pairs{4}));
+  EXPECT_EQ(table.open_pairs(plan[0], last, 1), (pairs{2, 4}));
+  const float answer = 3.0F;
+  EXPECT_EQ(table.place(again[0], {.first = 0, .count = 1}, &answer, 1), 1);
+  EXPECT_EQ(table.open_pairs(plan[0], all, 2), (pairs{0, 4}));
+  EXPECT_TRUE(table.has_open(plan[0], last));
+  EXPECT_FALSE(table.has_open(again[0], {.first = 0, .count = 1}));
+  EXPECT_EQ(table.missing(), 5);
 }
 
 TEST(combine, refuses_to_sum_a_missing_answer) {

@@ -51,9 +51,17 @@ TEST(expert_map, keeps_replicas_by_ascending_group) {
   EXPECT_DEATH((void)made->replicas(layer_index{2}, expert_index{2}), "");
 }
 
+TEST(expert_map, an_expert_may_have_no_copy) {
+  const auto made = expert_map::make(epoch{1}, shape_of(0, 1, 3), 2, {{in(1)}, {}, {in(0)}});
+  ASSERT_TRUE(made.has_value());
+  EXPECT_TRUE(made->replicas(layer_index{0}, expert_index{1}).empty());
+  EXPECT_EQ(made->replicas(layer_index{0}, expert_index{2})[0], in(0));
+  EXPECT_EQ(made->held_by(group_id{0}).size(), 1U);
+  EXPECT_TRUE(expert_map::make(epoch{1}, shape_of(0, 1, 1), 0, {{}}).has_value());
+}
+
 TEST(expert_map, refuses_what_no_router_could_use) {
   EXPECT_EQ(refusal({{in(0)}, {in(1)}}, 2), errc{});
-  EXPECT_EQ(refusal({{in(0)}, {}}, 2), errc::invalid_argument);
   EXPECT_EQ(refusal({{in(0)}}, 2), errc::invalid_argument);
   EXPECT_EQ(refusal({{in(0)}, {in(2)}}, 2), errc::invalid_argument);
   EXPECT_EQ(refusal({{in(0)}, {in(1, 0)}}, 2), errc::invalid_argument);
