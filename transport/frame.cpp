@@ -1,6 +1,9 @@
 #include "transport/frame.hpp"
 
 #include <xxhash.h>
+#ifdef __x86_64__
+#include <xxh_x86dispatch.h>  // four times as fast; the same values
+#endif
 
 #include <bit>
 #include <cstring>

@@ -32,7 +32,7 @@ struct setting {
 /// Larger segments are fewer copies and calls per frame.
 constexpr std::array<setting, 4> settings{
     {{"MM_ERROR_HANDLING", {"UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING"}, "y"},
-     {"KEEPALIVE_INTERVAL", {"UCX_KEEPALIVE_INTERVAL"}, "1s"},
+     {"KEEPALIVE_INTERVAL", {"UCX_KEEPALIVE_INTERVAL"}, "500ms"},
      {"MAX_EAGER_LANES", {"UCX_MAX_EAGER_LANES"}, "1"},
      {"TX_SEG_SIZE", {"UCX_TCP_TX_SEG_SIZE"}, "32k"}}};
 

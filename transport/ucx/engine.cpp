@@ -4,6 +4,7 @@
 #include "runtime/base/thread_name.hpp"
 #include "transport/ucx/worker.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -16,6 +17,7 @@ namespace atl::transport::ucx {
 namespace {
 
 constexpr int progress_max = 64;  // calls in a row before other work is looked at
+constexpr unsigned spin_penalty_max = 64;
 constexpr duration_ns flush_limit = std::chrono::milliseconds{500};
 constexpr duration_ns farewell_limit = std::chrono::milliseconds{500};
 constexpr duration_ns closing_limit = std::chrono::seconds{1};
@@ -148,13 +150,9 @@ void engine::run(std::promise<result<void>> started) {
   const bool is_ready = ready.has_value();
   started.set_value(std::move(ready));
   if (!is_ready) return;
-  last_work_ = clock_.now();
   while (!saw_stop_) {
-    if (turn()) {
-      last_work_ = clock_.now();
-    } else if (!saw_stop_ && clock_.now() - last_work_ >= options_.spin) {
-      wait(closings_.empty() ? -1 : closing_poll_ms);
-    }
+    if (turn() || saw_stop_ || spin()) continue;
+    wait(closings_.empty() ? -1 : closing_poll_ms);
   }
   say_farewell();
   tear_down();
@@ -183,11 +181,32 @@ bool engine::turn() {
   return worked;
 }
 
+/// Looks for work for a while before the thread sleeps; whether there was some, or to stop. Where
+/// that does not pay, since work is rare or since what would bring it waits for this processor, it
+/// is tried ever less often.
+bool engine::spin() {
+  if (spins_to_skip_ > 0) {
+    --spins_to_skip_;
+    return false;
+  }
+  const time_point_ns end = clock_.now() + options_.spin;
+  do {
+    if (turn()) {
+      spin_penalty_ = 0;
+      return true;
+    }
+    if (saw_stop_) return true;
+  } while (clock_.now() < end);
+  spin_penalty_ = std::min(std::max(1U, 2 * spin_penalty_), spin_penalty_max);
+  spins_to_skip_ = spin_penalty_;
+  return false;
+}
+
 /// Sleeps until UCX or another thread has something, or the time is up.
 void engine::wait(int timeout_ms) {
   {
     const std::lock_guard lock{mutex_};
-    if (!orders_.empty() || (is_stopping_ && !saw_stop_)) return;
+    if (!orders_.empty() || (is_stopping_ && timeout_ms < 0)) return;
     is_asleep_ = true;
   }
   if (worker_->arm()) {

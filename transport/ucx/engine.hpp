@@ -80,6 +80,7 @@ private:
   result<void> set_up();
   result<void> register_handlers();
   bool turn();
+  bool spin();
   void wait(int timeout_ms);
   bool take_orders();
   void say_farewell();
@@ -147,7 +148,8 @@ private:
   bool is_parting_ = false;
   bool saw_stop_ = false;
   log_once refusals_;
-  time_point_ns last_work_;
+  unsigned spins_to_skip_ = 0;
+  unsigned spin_penalty_ = 0;  // grows with spins in vain
 
   int wake_fd_ = -1;
   std::thread thread_;

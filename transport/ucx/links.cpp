@@ -34,7 +34,6 @@ struct engine::outgoing {
 void engine::open(const order& o) {
   const auto& l = o.to;
   if (o.instead_of != nullptr && !o.instead_of->is_lost) {
-    o.instead_of->is_broken = true;
     end(o.instead_of, {errc::peer_gone, "a later life of the node has begun"});
   }
   // A link that is to end may still have to say goodbye.

@@ -8,9 +8,10 @@
 // thread and queues the frame; a receiver may call send() and connect(), but not close().
 //
 // A peer that ends, or whose connection breaks, is told to the receiver at once over tcp; over
-// shared memory, when it is killed, within the keepalive interval (1 s here, UCX_KEEPALIVE_INTERVAL
-// overrides; the default of UCX is 20 s). A peer that only falls silent is not noticed. A node may
-// connect again to a life whose connection broke; should that break too, it is told again.
+// shared memory, when it is killed, within two keepalive intervals (of 500 ms here,
+// UCX_KEEPALIVE_INTERVAL overrides; the default of UCX is 20 s). A peer that only falls silent is
+// not noticed. A node may connect again to a life whose connection broke; should that break too, it
+// is told again.
 //
 // UCX trusts who can reach its port: over tcp a stranger can end or overwrite the process. The
 // ticket of a hello keeps out strays and old lives, not attackers: use it between hosts only on a
@@ -45,7 +46,7 @@ struct ucx_options {
   /// frame that finds none is lost.
   std::size_t receive_bytes_max = std::size_t{4} << 30;
   std::size_t idle_bytes_max = 256U << 20;
-  /// How long the progress thread looks for more work before it sleeps.
+  /// How long the progress thread looks for more work before it sleeps, where that proves useful.
   duration_ns spin = std::chrono::microseconds{50};
   /// Makes the numbers of sessions unguessable: take it from system_entropy().
   std::uint64_t secret = 0;

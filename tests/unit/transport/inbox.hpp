@@ -19,9 +19,10 @@ public:
     const std::lock_guard lock{mutex_};
     frames_.push_back(std::move(f));
   }
-  void on_peer_gone(node_identity peer, const error&) noexcept override {
+  void on_peer_gone(node_identity peer, const error& cause) noexcept override {
     const std::lock_guard lock{mutex_};
     gone_.push_back(peer);
+    causes_.push_back(cause);
   }
   std::vector<frame> frames() const {
     const std::lock_guard lock{mutex_};
@@ -30,6 +31,10 @@ public:
   std::vector<node_identity> gone() const {
     const std::lock_guard lock{mutex_};
     return gone_;
+  }
+  std::vector<error> causes() const {
+    const std::lock_guard lock{mutex_};
+    return causes_;
   }
   void clear() {
     const std::lock_guard lock{mutex_};
@@ -40,6 +45,7 @@ private:
   mutable std::mutex mutex_;
   std::vector<frame> frames_;
   std::vector<node_identity> gone_;
+  std::vector<error> causes_;  // of those
 };
 
 /// A frame whose metadata and payload say `number`.
