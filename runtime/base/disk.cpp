@@ -109,6 +109,15 @@ public:
     return {};
   }
 
+  void forget(std::size_t offset, std::size_t length) const noexcept override {
+    if (offset >= size_) return;
+    // Whole pages only: what lies beside the range may be in use.
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t begin = (offset + page - 1) / page * page;
+    const std::size_t end = (offset + std::min(length, size_ - offset)) / page * page;
+    if (begin < end) ::madvise(static_cast<std::byte*>(base_) + begin, end - begin, MADV_DONTNEED);
+  }
+
 private:
   std::string path_;
   void* base_;

@@ -24,6 +24,25 @@ void memory_budget::release(std::size_t bytes) noexcept {
   ATOLL_ASSERT(before >= bytes);
 }
 
+result<memory_charge> memory_charge::take(std::shared_ptr<memory_budget> from, std::size_t bytes) {
+  ATOLL_TRY(from->charge(bytes));
+  return memory_charge{std::move(from), bytes};
+}
+
+memory_charge& memory_charge::operator=(memory_charge&& other) noexcept {
+  if (this != &other) {
+    give_back();
+    from_ = std::move(other.from_);
+    bytes_ = std::exchange(other.bytes_, 0);
+  }
+  return *this;
+}
+
+void memory_charge::give_back() noexcept {
+  if (from_ != nullptr) from_->release(std::exchange(bytes_, 0));
+  from_ = nullptr;
+}
+
 aligned_buffer::aligned_buffer(std::size_t bytes) { reserve(bytes); }
 
 aligned_buffer& aligned_buffer::operator=(aligned_buffer&& other) noexcept {

@@ -31,6 +31,30 @@ private:
   std::atomic<std::size_t> used_{0};  // relaxed: a count, it publishes nothing else
 };
 
+/// Bytes charged to a budget, given back when this goes. Movable.
+class memory_charge {
+public:
+  /// Refuses as the budget does.
+  static result<memory_charge> take(std::shared_ptr<memory_budget> from, std::size_t bytes);
+  memory_charge() = default;
+  memory_charge(memory_charge&& other) noexcept
+      : from_{std::move(other.from_)}, bytes_{std::exchange(other.bytes_, 0)} {}
+  memory_charge& operator=(memory_charge&& other) noexcept;
+  memory_charge(const memory_charge&) = delete;
+  memory_charge& operator=(const memory_charge&) = delete;
+  ~memory_charge() { give_back(); }
+
+  std::size_t bytes() const noexcept { return bytes_; }
+
+private:
+  memory_charge(std::shared_ptr<memory_budget> from, std::size_t bytes)
+      : from_{std::move(from)}, bytes_{bytes} {}
+  void give_back() noexcept;
+
+  std::shared_ptr<memory_budget> from_;
+  std::size_t bytes_ = 0;
+};
+
 /// Owned bytes, 64-byte aligned (a cache line and an AVX-512 register), zero-filled on request.
 /// Movable.
 class aligned_buffer {

@@ -39,23 +39,28 @@ bool is_aligned(const std::byte* data) noexcept {
 /// Ties each tensor the configuration asks for to one in the checkpoint.
 class binder {
 public:
-  binder(const checkpoint& source, model_weights& target) : source_{source}, target_{target} {}
+  binder(const checkpoint& source, model_weights& target, part_uses uses)
+      : source_{source}, target_{target}, uses_{uses} {}
 
   /// Checks names, shapes and types and sets all views but scales and biases: reads no data.
   result<void> bind() {
     slots_ = plan_tensors(target_);
     used_.reserve(source_.tensors().size());
-    for (const tensor_slot& slot : slots_) ATOLL_TRY(bind_slot(slot));
+    for (const tensor_slot& slot : slots_) {
+      use_ = slot.part == model_part::routed_experts ? uses_.experts : uses_.attention;
+      ATOLL_TRY(bind_slot(slot));
+    }
     if (target_.config.tied_embeddings) target_.head = target_.embeddings;
     ATOLL_TRY(check_others());
     for (const safetensors_file& file : source_.shards()) target_.files.push_back(file.mapping());
     return {};
   }
 
+  /// Of the resident parts.
   std::vector<file_range> ranges() const {
     std::vector<file_range> all;
-    all.reserve(used_order_.size());
-    for (const located_tensor& at : used_order_)
+    all.reserve(resident_.size());
+    for (const located_tensor& at : resident_)
       all.push_back({at.file->mapping(), at.tensor->offset, at.tensor->bytes});
     return join_ranges(std::move(all));
   }
@@ -86,7 +91,8 @@ private:
 
   void use(const located_tensor& at) {
     if (!used_.insert(at.tensor).second) return;
-    used_order_.push_back(at);
+    if (use_ != part_use::resident) return;
+    resident_.push_back(at);
     target_.bytes += at.tensor->bytes;
   }
 
@@ -97,14 +103,19 @@ private:
     ATOLL_TRY(check_shape(at, shape_of(slot)));
     ATOLL_ASSIGN(const tensor::dtype type, element_type(at, slot.kind == tensor_kind::linear));
     use(at);
+    if (use_ == part_use::none && slot.vector != nullptr) return {};
     const std::byte* data = at.file->data(*at.tensor).data();
     if (slot.kind == tensor_kind::bias) biases_.push_back({at, slot.vector, slot.rows});
     if (slot.vector != nullptr) {
       *slot.vector = {data, type, slot.rows};
       return {};
     }
-    *slot.matrix = {.data = data, .type = type, .rows = slot.rows, .cols = slot.cols};
-    return bind_scale(at, *slot.matrix);
+    tensor::weight_matrix matrix{.data = data, .type = type, .rows = slot.rows, .cols = slot.cols};
+    ATOLL_ASSIGN(const located_tensor scale, find_scale(at, matrix));
+    if (use_ == part_use::none) return {};
+    *slot.matrix = matrix;
+    if (scale) scales_.push_back({scale, slot.matrix});
+    return {};
   }
 
   /// transformers 5 holds the experts of a layer as [experts, 2 * inner, hidden], gate rows first,
@@ -122,6 +133,7 @@ private:
                            static_cast<std::uint64_t>(slot.cols)}));
     ATOLL_ASSIGN(const tensor::dtype type, element_type(at, false));
     use(at);
+    if (use_ == part_use::none) return {};
     const std::int64_t first = slot.expert * rows + (slot.role == ffn_role::up ? slot.rows : 0);
     tensor::weight_matrix matrix{.type = type, .rows = slot.rows, .cols = slot.cols};
     matrix.data =
@@ -130,10 +142,11 @@ private:
     return {};
   }
 
-  result<void> bind_scale(const located_tensor& weight, tensor::weight_matrix& matrix) {
+  /// The tensor with the matrix's scales, if it has any, checked; sets matrix.scale_cols.
+  result<located_tensor> find_scale(const located_tensor& weight, tensor::weight_matrix& matrix) {
     const located_tensor at = source_.find(scale_name(weight.tensor->name));
     const bool is_fp8 = matrix.type == tensor::dtype::f8_e4m3;
-    if (!is_fp8 && !at) return {};
+    if (!is_fp8 && !at) return at;
     if (!is_fp8)
       return tensor_error(at,
                           "scales a weight of type " + std::string{weight.tensor->type.name} +
@@ -151,8 +164,7 @@ private:
       return tensor_error(
           at, "type is " + std::string{at.tensor->type.name} + "; scales must be F32 or F8_E8M0");
     use(at);
-    scales_.push_back({at, &matrix});
-    return {};
+    return at;
   }
 
   static result<tensor::dtype> element_type(const located_tensor& at, bool may_be_fp8) {
@@ -224,9 +236,11 @@ private:
 
   const checkpoint& source_;
   model_weights& target_;
+  part_uses uses_;
+  part_use use_ = part_use::resident;  // of the slot that is being bound
   std::vector<tensor_slot> slots_;
   std::unordered_set<const stored_tensor*> used_;
-  std::vector<located_tensor> used_order_;
+  std::vector<located_tensor> resident_;
   std::vector<pending_scale> scales_;
   std::vector<pending_bias> biases_;
 };
@@ -251,7 +265,7 @@ result<void> check_memory(const model_weights& weights, const load_options& opti
 result<void> check_tensors(const checkpoint& source) {
   model_weights scratch;
   scratch.config = source.config();
-  return binder{source, scratch}.bind();
+  return binder{source, scratch, {part_use::none, part_use::none}}.bind();
 }
 
 result<std::shared_ptr<const model_weights>>
@@ -260,7 +274,7 @@ load_weights(disk& files, const std::string& directory, const load_options& opti
   const auto weights = std::make_shared<model_weights>();
   weights->config = source.config();
   weights->directory = directory;
-  binder bound{source, *weights};
+  binder bound{source, *weights, options.parts};
   ATOLL_TRY(bound.bind());
   ATOLL_TRY(check_memory(*weights, options));
   if (options.populate) ATOLL_TRY(populate_ranges(bound.ranges(), options.progress));

@@ -50,7 +50,7 @@ struct model_weights {
   tensor::weight_matrix head;        // (vocab, hidden); the embeddings where they are tied
   tensor::weight_vector final_norm;  // (hidden)
   std::vector<layer_weights> layers;
-  /// Bytes of the main model's tensors as stored (tied ones once, the MTP layer not counted).
+  /// Bytes of the resident parts' tensors as stored (tied ones once, the MTP layer not counted).
   std::size_t bytes = 0;
 
   /// Keep alive what the views point into: the files, and float32 copies of scales and correction
@@ -65,10 +65,24 @@ class checkpoint;
 /// type, and no unknown one. Reads headers only.
 result<void> check_tensors(const checkpoint& source);
 
+/// What a process does with a part of the weights. Headers are checked whatever it is.
+enum class part_use {
+  none,     // its views stay empty, none of its values are read
+  mapped,   // views; whoever uses them brings them into memory, and counts them
+  resident  // counted in model_weights::bytes and the memory check, and populated
+};
+
+/// The routed experts, and all else.
+struct part_uses {
+  part_use attention = part_use::resident;
+  part_use experts = part_use::resident;
+};
+
 struct load_options {
+  part_uses parts;
   std::size_t memory_limit_bytes = 0;  // 0: no limit
   std::size_t kv_bytes = 0;            // what the key-value cache will take besides the weights
-  bool populate = true;                // bring all weights into memory before returning
+  bool populate = true;                // bring resident parts into memory before returning
   /// Called on the loading thread with bytes brought into memory so far, and in all.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
@@ -77,8 +91,8 @@ struct load_options {
 inline constexpr std::size_t memory_overhead_bytes = std::size_t{300} << 20;
 
 /// Loads the checkpoint in `directory`. Checks every header, name, type and shape, that all scales
-/// and correction biases are finite, and, before bringing anything into memory, that
-/// weights + kv_bytes + memory_overhead_bytes fit the limit. Blocks; call from no actor.
+/// and correction biases of the parts in use are finite, and, before bringing anything into memory,
+/// that weights + kv_bytes + memory_overhead_bytes fit the limit. Blocks; call from no actor.
 result<std::shared_ptr<const model_weights>>
 load_weights(disk& files, const std::string& directory, const load_options& options);
 

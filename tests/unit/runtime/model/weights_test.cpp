@@ -364,5 +364,79 @@ TEST(weights, what_cannot_fit_is_refused_with_the_sum) {
   EXPECT_TRUE(load_weights(*disk, directory, options).has_error());
 }
 
+/// Bytes of the routed experts, scales included.
+std::size_t expert_bytes(const editable_checkpoint& c) {
+  std::size_t bytes = 0;
+  for (const auto& [name, tensor] : c.tensors)
+    if (name.find(".experts.") != std::string::npos && layer_of(name) < 4)
+      bytes += tensor.data.size();
+  return bytes;
+}
+
+result<std::shared_ptr<const model_weights>>
+load_parts(const editable_checkpoint& c, part_uses parts, std::size_t* populated = nullptr) {
+  memory_disk disk = c.on_disk();
+  load_options options;
+  options.parts = parts;
+  options.progress = [&](std::size_t, std::size_t total) {
+    if (populated != nullptr) *populated = total;
+  };
+  return load_weights(disk, "/m", options);
+}
+
+TEST(weights, parts_that_are_not_used_have_no_views_and_cost_nothing) {
+  const editable_checkpoint source{"v3-fp8"};
+  std::size_t whole = 0;
+  std::size_t populated = 0;
+  const auto all = load_parts(source, {}, &whole);
+  ASSERT_TRUE(all.has_value());
+  const auto attention = load_parts(source, {part_use::resident, part_use::none}, &populated);
+  ASSERT_TRUE(attention.has_value());
+  EXPECT_EQ((*attention)->bytes, (*all)->bytes - expert_bytes(source));
+  EXPECT_LT(populated, whole);
+  EXPECT_FALSE((*attention)->embeddings.empty());
+  EXPECT_FALSE((*attention)->layers[2].shared.down.empty());
+  EXPECT_FALSE((*attention)->layers[2].correction_bias.empty());
+  ASSERT_EQ((*attention)->layers[2].experts.size(), (*all)->layers[2].experts.size());
+  for (const ffn_weights& e : (*attention)->layers[2].experts)
+    EXPECT_TRUE(e.gate.empty() && e.up.empty() && e.down.empty());
+
+  const auto experts = load_parts(source, {part_use::none, part_use::mapped}, &populated);
+  ASSERT_TRUE(experts.has_value());
+  EXPECT_EQ((*experts)->bytes, 0U);
+  EXPECT_EQ(populated, 0U);
+  const layer_weights& layer = (*experts)->layers[2];
+  EXPECT_TRUE((*experts)->embeddings.empty() && (*experts)->head.empty());
+  EXPECT_TRUE(layer.router.empty() && layer.input_norm.empty() && layer.correction_bias.empty());
+  EXPECT_TRUE(layer.attention.o.empty() && layer.shared.gate.empty());
+  const auto& up = layer.experts[7].up;
+  const auto& same = (*all)->layers[2].experts[7].up;
+  ASSERT_FALSE(up.empty());
+  for (std::int64_t r = 0; r < up.rows; ++r)
+    for (std::int64_t c = 0; c < up.cols; ++c) ASSERT_EQ(value_at(up, r, c), value_at(same, r, c));
+}
+
+TEST(weights, parts_that_are_not_used_are_still_checked_by_their_headers) {
+  editable_checkpoint missing{"v3"};
+  missing.tensors.erase("model.layers.2.mlp.experts.7.up_proj.weight");
+  EXPECT_TRUE(load_parts(missing, {part_use::resident, part_use::none}).has_error());
+  editable_checkpoint short_one{"v3"};
+  auto& norm = short_one.tensors.at("model.norm.weight");
+  norm.shape[0] /= 2;
+  norm.data.resize(norm.data.size() / 2);
+  EXPECT_TRUE(load_parts(short_one, {part_use::none, part_use::mapped}).has_error());
+}
+
+TEST(weights, the_memory_check_counts_resident_parts_alone) {
+  const auto disk = system_disk();
+  const std::string directory = golden_directory("v3");
+  load_options options;
+  options.memory_limit_bytes =
+      (*load_weights(*disk, directory, {}))->bytes + memory_overhead_bytes - 1;
+  EXPECT_TRUE(load_weights(*disk, directory, options).has_error());
+  options.parts.experts = part_use::mapped;
+  EXPECT_TRUE(load_weights(*disk, directory, options).has_value());
+}
+
 }  // namespace
 }  // namespace atl::model
