@@ -1,5 +1,6 @@
 #include "actors/agent.hpp"
 
+#include "actors/agent_experts.hpp"
 #include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
@@ -7,7 +8,9 @@
 #include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <map>
 #include <utility>
 
 namespace atl::actors {
@@ -15,29 +18,47 @@ namespace {
 
 namespace wire = transport::wire;
 
-// A group answers between two jobs; a long prompt's job takes seconds on a slow machine.
-constexpr auto group_patience = std::chrono::seconds{60};
+// Actors answer questions about their state between two messages.
+constexpr auto answer_patience = std::chrono::seconds{60};
+constexpr auto report_every = std::chrono::seconds{1};
+// From one join to the next while no answer comes: doubled each time up to the second.
+constexpr duration_ns join_pause = std::chrono::milliseconds{500};
+constexpr duration_ns join_pause_max = std::chrono::seconds{2};
 
-/// The answers of one load order, or of one report, as they come in.
+/// The answers for one report, as they come in.
 struct gathering {
   std::size_t missing = 0;
-  std::uint64_t bytes = 0;
-  std::optional<error> failure;
+  bool is_whole = true;
+  wire::load_report report;
+  std::vector<expert_counts> counts;  // by group
+  std::function<void(bool)> told;
 };
-
-error lost_group() { return {errc::internal, "an expert group of this node does not answer"}; }
 
 class agent final : public agent_actor::base {
 public:
   agent(caf::actor_config& config, agent_parts parts)
-      : agent_actor::base{config}, parts_{std::move(parts)}, reported_(parts_.groups.size()) {
+      : agent_actor::base{config},
+        parts_{std::move(parts)},
+        experts_{this, parts_, [this](const wire::placed& p) { tell_coordinator(p); }},
+        reported_(parts_.groups.size()),
+        is_member_{!parts_.join} {
     end_process_on_exception(*this);
   }
 
   behavior_type make_behavior() override {
     return {
-        [this](const incoming_ptr& message) {
-          if (const auto* order = std::get_if<wire::load>(&message->body)) load(*order);
+        [this](const incoming_ptr& message) { take(message); },
+        [this](start_atom) { join_when_due(); },
+        [this](overdue_atom) { experts_.look_at_deadlines(); },
+        [this](tick_atom) { tick(); },
+        [this](const job_ended& job) { experts_.note_end(job); },
+        [this](const peer_changed& change) { note_peer(change); },
+        [this](const connection_lost& lost) {
+          if (lost.path == transport::plane::control) note_path_lost(lost.peer.node);
+        },
+        [this](const router_epochs& r) {
+          epochs_[r.shard] = r;
+          tell_adopted();
         },
         [this](report_atom) { return report(); },
     };
@@ -46,70 +67,188 @@ public:
   const char* name() const override { return "node_agent"; }
 
 private:
-  void load(const wire::load& order) {
-    const auto& layers = parts_.weights->layers;
-    const std::size_t layer = order.layer.value;
-    if (order.group.value >= parts_.groups.size() || layer >= layers.size() || !layers[layer].moe) {
-      placed(order, 0, error{errc::invalid_argument, "no such group or layer on this node"});
+  // ---- messages ----
+
+  void take(const incoming_ptr& message) {
+    const auto& body = message->body;
+    if (const auto* ask = std::get_if<wire::fetch>(&body))
+      return experts_.answer(message->source, *ask);
+    if (std::holds_alternative<wire::chunk>(body)) return experts_.take(message);
+    if (message->source.node != parts_.coordinator_node) return;
+    if (const auto* w = std::get_if<wire::welcome>(&body)) return note_welcome(*w);
+    if (const auto* m = std::get_if<wire::members>(&body)) return note_members(*m);
+    if (const auto* d = std::get_if<wire::dismissed>(&body)) return note_dismissed(*d);
+    if (const auto* order = std::get_if<wire::load>(&body)) return experts_.load(*order);
+    if (const auto* order = std::get_if<wire::release>(&body)) return experts_.release(*order);
+    if (std::holds_alternative<wire::place>(body))
+      for (const auto& r : parts_.routers) this->send(r, message);
+  }
+
+  template <class Message>
+  result<void> try_tell_coordinator(const Message& m) {
+    return parts_.mail->send(agent_slot, {parts_.coordinator_node, coordinator_slot}, m);
+  }
+
+  /// What is lost with an absent coordinator is asked for, or told, again once it is back.
+  template <class Message>
+  void tell_coordinator(const Message& m) {
+    const auto sent = try_tell_coordinator(m);
+    if (sent.has_error() && !is_cut_off_)
+      log_warning("coordinator not reached: " + sent.error().message());
+    is_cut_off_ = sent.has_error();
+  }
+
+  // ---- membership ----
+
+  void join_when_due() {
+    is_join_due_ = false;
+    if (is_member_ || is_refused_) return;
+    wire::join m = *parts_.join;
+    m.epoch = adopted().epoch;
+    m.held = experts_.held();
+    tell_coordinator(m);
+    is_join_due_ = true;
+    this->delayed_send(this, pause_, start_atom::value);
+    pause_ = std::min(2 * pause_, join_pause_max);
+  }
+
+  void note_welcome(const wire::welcome& w) {
+    if (!parts_.join || is_member_) return;
+    if (w.cause) {
+      // A coordinator that is only starting says so; it is asked again.
+      if (w.cause->code == errc::unavailable || w.cause->code == errc::overloaded) return;
+      is_refused_ = true;
+      if (parts_.refused) parts_.refused(error{w.cause->code, w.cause->text});
       return;
     }
-    auto progress = std::make_shared<gathering>();
-    progress->missing = order.experts.size();
-    if (order.experts.empty()) placed(order, 0, std::nullopt);
-    for (const std::uint32_t expert : order.experts) {
-      if (expert >= layers[layer].experts.size()) {
-        note(order, *progress, {0, error{errc::invalid_argument, "no such expert in the model"}});
-        continue;
-      }
-      this->request(parts_.groups[order.group.value],
-                    group_patience,
-                    hold_expert{order.layer.value, expert, layers[layer].experts[expert]})
-          .then([this, order, progress](
-                    const hold_answer& answer) { note(order, *progress, answer); },
-                [this, order, progress](const caf::error&) {
-                  note(order, *progress, {0, lost_group()});
-                });
+    is_member_ = true;
+    pause_ = join_pause;
+    experts_.set_group_first(w.group_first);
+    if (parts_.welcomed) parts_.welcomed(w);
+    told_ = {};
+    tell_adopted();
+  }
+
+  void note_members(const wire::members& m) {
+    if (members_ != nullptr && m.version < members_->version) return;
+    const auto before = std::exchange(members_, std::make_shared<const wire::members>(m));
+    for (const auto& other : m.list)
+      if (other.state == wire::member_state::dead) experts_.lose(other.node, "it is dead");
+    if (before != nullptr)
+      for (const auto& other : before->list)
+        if (!is_member(other.node)) experts_.lose(other.node, "it is no member any more");
+    if (parts_.members) parts_.members(members_);
+  }
+
+  bool is_member(node_id node) const {
+    return std::any_of(members_->list.begin(), members_->list.end(), [node](const auto& m) {
+      return m.node == node;
+    });
+  }
+
+  void note_dismissed(const wire::dismissed& d) {
+    if (d.life != parts_.mail->self().life || !parts_.dismissed) return;
+    parts_.dismissed(d.cause ? std::optional{error{d.cause->code, d.cause->text}} : std::nullopt);
+  }
+
+  void note_peer(const peer_changed& change) {
+    if (change.state != peer_state::dead) return;
+    if (change.path == transport::plane::control) return note_path_lost(change.peer.node);
+    experts_.lose(change.peer.node, change.why);
+  }
+
+  void note_path_lost(node_id peer) {
+    if (peer != parts_.coordinator_node || !parts_.join || !is_member_) return;
+    is_member_ = false;
+    if (!is_join_due_) join_when_due();
+  }
+
+  // ---- placement ----
+
+  wire::adopted adopted() const {
+    wire::adopted all;
+    if (epochs_.empty() || epochs_.size() < parts_.routers.size()) return all;
+    all = {epochs_.begin()->second.current, epochs_.begin()->second.oldest};
+    for (const auto& [shard, r] : epochs_) {
+      all.epoch = std::min(all.epoch, r.current);
+      all.oldest = std::min(all.oldest, r.oldest);
     }
+    all.oldest = std::min(all.oldest, all.epoch);
+    return all;
   }
 
-  void note(const wire::load& order, gathering& progress, const hold_answer& answer) {
-    progress.bytes = std::max(progress.bytes, answer.bytes);
-    if (answer.failure) progress.failure = answer.failure;
-    if (--progress.missing == 0) placed(order, progress.bytes, progress.failure);
+  void tell_adopted() {
+    const wire::adopted now = adopted();
+    if (now == told_ || !is_member_) return;
+    told_ = now;
+    tell_coordinator(now);
   }
 
-  void placed(const wire::load& order, std::uint64_t bytes, const std::optional<error>& failure) {
-    wire::placed answer;
-    answer.epoch = order.epoch;
-    answer.node = parts_.mail->node();
-    answer.group = order.group;
-    answer.layer = order.layer;
-    answer.bytes = bytes;
-    if (failure) answer.cause = wire::failure{failure->code(), failure->message()};
-    tell_coordinator(answer);
+  // ---- reports ----
+
+  void tick() {
+    this->delayed_send(this, report_every, tick_atom::value);
+    if (!is_member_ || gatherings_ > 0) return;
+    gather([](bool) {});
   }
 
   caf::result<bool> report() {
     auto promise = this->make_response_promise<bool>();
-    auto missing = std::make_shared<std::size_t>(parts_.groups.size());
-    auto sums = std::make_shared<wire::load_report>();
-    sums->node = parts_.mail->node();
-    sums->window = ++window_;
-    for (std::size_t g = 0; g < parts_.groups.size(); ++g) {
-      this->request(parts_.groups[g], group_patience, counts_atom::value)
-          .then(
-              [this, promise, missing, sums, g](const expert_counts& counts) mutable {
-                add_new(*sums, counts, reported_[g]);
-                reported_[g] = counts;
-                if (--*missing > 0) return;
-                tell_coordinator(*sums);
-                promise.deliver(true);
-              },
-              [promise, missing](const caf::error&) mutable {
-                if (--*missing == 0) promise.deliver(false);
-              });
-    }
+    gather([promise](bool is_told) mutable { promise.deliver(is_told); });
     return promise;
+  }
+
+  void gather(std::function<void(bool)> told) {
+    auto g = std::make_shared<gathering>();
+    g->told = std::move(told);
+    g->counts.resize(parts_.groups.size());
+    g->missing = parts_.groups.size() + parts_.shards.size() + parts_.routers.size() +
+                 (parts_.gateway ? 1 : 0);
+    ++gatherings_;
+    if (g->missing == 0) return finish(*g);
+    for (std::size_t i = 0; i < parts_.groups.size(); ++i)
+      this->request(parts_.groups[i], answer_patience, counts_atom::value)
+          .then(
+              [this, g, i](const expert_counts& c) {
+                g->counts[i] = c;
+                note_answer(*g, true);
+              },
+              [this, g](const caf::error&) { note_answer(*g, false); });
+    for (const auto& s : parts_.shards) add_held(g, s);
+    for (const auto& r : parts_.routers) add_held(g, r);
+    if (parts_.gateway) add_held(g, parts_.gateway);
+  }
+
+  template <class Handle>
+  void add_held(const std::shared_ptr<gathering>& g, const Handle& whom) {
+    this->request(whom, answer_patience, held_atom::value)
+        .then(
+            [this, g](const held& h) {
+              g->report.requests += h.requests;
+              g->report.sequences += h.sequences;
+              g->report.pages_used += h.pages_used;
+              g->report.rows_in_flight += h.rows_in_flight;
+              note_answer(*g, true);
+            },
+            [this, g](const caf::error&) { note_answer(*g, false); });
+  }
+
+  void note_answer(gathering& g, bool is_there) {
+    g.is_whole = g.is_whole && is_there;
+    if (--g.missing == 0) finish(g);
+  }
+
+  void finish(gathering& g) {
+    --gatherings_;
+    wire::load_report& r = g.report;
+    r.node = parts_.mail->node();
+    r.window = ++window_;
+    r.expert_bytes = experts_.bytes();
+    for (std::size_t i = 0; i < g.counts.size(); ++i) add_new(r, g.counts[i], reported_[i]);
+    const bool is_told = g.is_whole && try_tell_coordinator(r).has_value();
+    // Rows that nobody was told of are in the next report.
+    if (is_told) reported_ = std::move(g.counts);
+    g.told(is_told);
   }
 
   static void
@@ -117,7 +256,7 @@ private:
     for (std::size_t l = 0; l < now.rows.size(); ++l) {
       for (std::size_t e = 0; e < now.rows[l].size(); ++e) {
         const std::uint64_t old = before.rows.empty() ? 0 : before.rows[l][e];
-        if (now.rows[l][e] == old) continue;
+        if (now.rows[l][e] <= old) continue;
         sums.counts.push_back({layer_index{static_cast<std::uint32_t>(l)},
                                static_cast<std::uint32_t>(e),
                                now.rows[l][e] - old});
@@ -125,15 +264,19 @@ private:
     }
   }
 
-  template <class Message>
-  void tell_coordinator(const Message& m) {
-    const auto sent = parts_.mail->send(agent_slot, {parts_.coordinator_node, coordinator_slot}, m);
-    if (sent.has_error()) log_error("coordinator not reached: " + sent.error().message());
-  }
-
   agent_parts parts_;
-  std::vector<expert_counts> reported_;
+  agent_experts experts_;
+  std::vector<expert_counts> reported_;  // by group
   std::uint64_t window_ = 0;
+  std::size_t gatherings_ = 0;  // under way
+  bool is_member_;
+  bool is_refused_ = false;
+  bool is_join_due_ = false;  // a start_atom is on the way
+  bool is_cut_off_ = false;   // the coordinator was not reached the last time
+  duration_ns pause_ = join_pause;
+  members_ptr members_;  // the last
+  std::map<shard_id, router_epochs> epochs_;
+  wire::adopted told_;
 };
 
 }  // namespace
@@ -142,6 +285,8 @@ agent_actor spawn_agent(caf::actor_system& system, const agent_parts& parts) {
   auto self = system.spawn<agent>(parts);
   parts.mail->bind(agent_slot,
                    [self](incoming_ptr message) { caf::anon_send(self, std::move(message)); });
+  caf::anon_send(self, start_atom::value);
+  caf::anon_send(self, tick_atom::value);
   return self;
 }
 

@@ -63,7 +63,7 @@ private:
     ATOLL_TRY(add_groups());
     ATOLL_TRY(add_shards());
     add_gateway();
-    all_.agent = spawn_agent(*on_.system, {all_.mail.get(), this_node, weights_, all_.groups});
+    ATOLL_TRY(add_agent());
     add_coordinator(std::move(ready));
     return std::move(all_);
   }
@@ -161,6 +161,28 @@ private:
     all->version = 1;
     all->list.push_back(std::move(self));
     return all;
+  }
+
+  result<void> add_agent() {
+    agent_parts parts;
+    parts.mail = all_.mail.get();
+    parts.time = on_.time;
+    parts.coordinator_node = this_node;
+    parts.config = weights_->config;
+    parts.weights = weights_;
+    // The checkpoint was found to fit; pieces are rounded up to 64 bytes.
+    parts.memory = std::make_shared<memory_budget>("experts", 2 * weights_->bytes);
+    parts.device = on_.device;
+    parts.buffers = all_.buffers.get();
+    ATOLL_ASSIGN(
+        parts.compute,
+        experts::group_compute::make(weights_->config, {*options_.isa, options_.numerics}));
+    parts.groups = all_.groups;
+    parts.routers = all_.routers;
+    parts.shards = all_.shards;
+    parts.gateway = all_.gateway;
+    all_.agent = spawn_agent(*on_.system, parts);
+    return {};
   }
 
   void add_coordinator(std::function<void(result<void>)> ready) {

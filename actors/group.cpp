@@ -53,6 +53,7 @@ public:
         [this](const incoming_ptr& message) { take(message); },
         [this](const job_ended&) { answer(); },
         [this](const hold_expert& order) { return hold(order); },
+        [this](const drop_expert& order) { drop(order); },
         [this](counts_atom) { return counts_; },
     };
   }
@@ -63,8 +64,38 @@ private:
   hold_answer hold(const hold_expert& order) {
     auto held = parts_.compute->hold(order.layer, order.expert, order.weights);
     if (held.has_error()) return {bytes_, held.error()};
-    bytes_ += order.weights.gate.bytes() + order.weights.up.bytes() + order.weights.down.bytes();
+    auto& known = owners_[{order.layer, order.expert}];
+    let_go(known);
+    known = {order.keep,
+             order.weights.gate.bytes() + order.weights.up.bytes() + order.weights.down.bytes()};
+    bytes_ += known.bytes;
     return {bytes_, std::nullopt};
+  }
+
+  void drop(const drop_expert& order) {
+    const auto known = owners_.find({order.layer, order.expert});
+    if (known == owners_.end()) return;
+    parts_.compute->release(order.layer, order.expert);
+    let_go(known->second);
+    owners_.erase(known);
+    // Of what waits, refuse what cannot be computed any more.
+    std::erase_if(waiting_, [this](const incoming_ptr& message) {
+      const auto failure = objection(dispatch_of(message));
+      if (failure) refuse(*message, *failure);
+      return failure.has_value();
+    });
+  }
+
+  struct owned {
+    std::shared_ptr<const void> keep;
+    std::uint64_t bytes = 0;
+  };
+
+  /// A job that is under way keeps the weights until it ends.
+  void let_go(owned& known) {
+    bytes_ -= known.bytes;
+    if (computing_ && known.keep != nullptr) dropped_.push_back(std::move(known.keep));
+    known = {};
   }
 
   void take(const incoming_ptr& message) {
@@ -200,6 +231,7 @@ private:
     batch_->members.clear();
     spare_ = std::move(batch_);
     computing_ = false;
+    dropped_.clear();
     start();
   }
 
@@ -218,6 +250,8 @@ private:
   std::shared_ptr<batch> batch_, spare_;
   bool computing_ = false;
   std::uint64_t bytes_ = 0;
+  std::map<std::pair<std::int64_t, std::uint32_t>, owned> owners_;
+  std::vector<std::shared_ptr<const void>> dropped_;  // until the present job ends
   expert_counts counts_;
 };
 

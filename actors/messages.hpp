@@ -99,11 +99,19 @@ struct rows_routed {
   std::optional<error> failure;
 };
 
-/// node agent -> group: take an expert on.
+/// node agent -> group: take an expert on. `keep` owns the weights; the group and the jobs that use
+/// them share it, so that their memory goes back when the last has let go.
 struct hold_expert {
   std::int64_t layer = 0;
   std::uint32_t expert = 0;
   model::ffn_weights weights;
+  std::shared_ptr<const void> keep;
+};
+
+/// node agent -> group: compute it no more.
+struct drop_expert {
+  std::int64_t layer = 0;
+  std::uint32_t expert = 0;
 };
 
 struct hold_answer {
@@ -168,6 +176,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::router_epochs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::rows_routed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_expert)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::hold_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::drop_expert)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::held)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::expert_counts)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::gateway_submit_ptr)
@@ -207,10 +216,18 @@ using router_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
 using group_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                      caf::reacts_to<job_ended>,
                                      caf::replies_to<hold_expert>::with<hold_answer>,
+                                     caf::reacts_to<drop_expert>,
                                      caf::replies_to<counts_atom>::with<expert_counts>>;
 
-using agent_actor =
-    caf::typed_actor<caf::reacts_to<incoming_ptr>, caf::replies_to<report_atom>::with<bool>>;
+using agent_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                     caf::reacts_to<start_atom>,    // join, now and when due
+                                     caf::reacts_to<overdue_atom>,  // fetches
+                                     caf::reacts_to<tick_atom>,     // time for a report
+                                     caf::reacts_to<job_ended>,
+                                     caf::reacts_to<peer_changed>,
+                                     caf::reacts_to<connection_lost>,
+                                     caf::reacts_to<router_epochs>,
+                                     caf::replies_to<report_atom>::with<bool>>;
 
 using coordinator_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                            caf::reacts_to<start_atom>,
