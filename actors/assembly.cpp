@@ -1,6 +1,7 @@
 #include "actors/assembly.hpp"
 
 #include "attention/kv/page_pool.hpp"
+#include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/send.hpp>
@@ -188,14 +189,22 @@ private:
   void add_coordinator(std::function<void(result<void>)> ready) {
     coordinator_parts parts;
     parts.mail = all_.mail.get();
-    parts.member.node = this_node;
-    parts.member.life = first_life;
-    // The mapped checkpoint holds every expert already.
-    parts.member.expert_bytes = weights_->bytes;
-    parts.member.groups = static_cast<std::uint32_t>(options_.expert_groups);
-    parts.model = placed_model_of(*weights_);
-    parts.replicas = static_cast<std::uint32_t>(options_.replicas);
+    parts.time = on_.time;
+    parts.settings.model = placed_model_of(*weights_);
+    parts.settings.copies = static_cast<std::uint32_t>(options_.replicas);
+    parts.settings.group_slot_first = group_slot_base;
+    parts.settings.self = this_node;
+    parts.settings.admits_unknown = true;
+    parts.settings.unix_ms = unix_time_ms;
+    parts.fails_fast = true;
     parts.layers = weights_->config.layers;
+    transport::wire::join own;
+    own.roles = transport::wire::roles_known;
+    // The mapped checkpoint holds every expert already.
+    own.expert_bytes = weights_->bytes;
+    own.groups = static_cast<std::uint32_t>(options_.expert_groups);
+    own.shards = static_cast<std::uint32_t>(options_.attention_shards);
+    parts.own_join = std::move(own);
     for (std::uint32_t s = 0; s < all_.routers.size(); ++s)
       parts.routers.push_back({this_node, router_slot_base + s});
     parts.ready = std::move(ready);

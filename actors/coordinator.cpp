@@ -7,7 +7,8 @@
 #include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
-#include <optional>
+#include <algorithm>
+#include <deque>
 #include <utility>
 
 namespace atl::actors {
@@ -15,24 +16,44 @@ namespace {
 
 namespace wire = transport::wire;
 
-constexpr epoch first_epoch{1};
+// A disk that was full or gone may be back.
+constexpr auto journal_again = std::chrono::seconds{1};
+
+cluster::member_state state_of(peer_state s) {
+  switch (s) {
+  case peer_state::alive: return cluster::member_state::alive;
+  case peer_state::suspect: return cluster::member_state::suspect;
+  case peer_state::dead: break;
+  }
+  return cluster::member_state::dead;
+}
 
 class coordinator final : public coordinator_actor::base {
 public:
   coordinator(caf::actor_config& config, coordinator_parts parts)
-      : coordinator_actor::base{config}, parts_{std::move(parts)} {
+      : coordinator_actor::base{config},
+        parts_{std::move(parts)},
+        control_{parts_.settings, std::move(parts_.restored), parts_.time->now()} {
     end_process_on_exception(*this);
     counts_.rows.assign(static_cast<std::size_t>(parts_.layers),
-                        std::vector<std::uint64_t>(parts_.model.shape.experts, 0));
+                        std::vector<std::uint64_t>(parts_.settings.model.shape.experts, 0));
   }
 
   behavior_type make_behavior() override {
     return {
-        [this](const incoming_ptr& message) {
-          if (const auto* p = std::get_if<wire::placed>(&message->body)) note_placed(*p);
-          if (const auto* r = std::get_if<wire::load_report>(&message->body)) add_loads(*r);
+        [this](const incoming_ptr& message) { hear(*message); },
+        [this](const peer_changed& p) {
+          control_.peer_changed(p.peer, p.path, state_of(p.state), p.why, now());
+          go_on();
         },
         [this](start_atom) { start(); },
+        [this](tick_atom) {
+          armed_.reset();
+          control_.tick(now());
+          go_on();
+        },
+        [this](const control_call_ptr& call) { obey(call); },
+        [this](const journal_answer& answer) { journal_told(answer); },
         [this](counts_atom) { return counts_; },
     };
   }
@@ -40,67 +61,180 @@ public:
   const char* name() const override { return "coordinator"; }
 
 private:
+  struct waiting_call {
+    std::uint64_t records = 0;  // so many have to be durable
+    std::function<void(result<void>)> done;
+  };
+
+  time_point_ns now() const { return parts_.time->now(); }
+
   void start() {
-    const auto& m = parts_.member;
-    auto joined = cluster::transition(
-        members_, {cluster::member_event_kind::joined, m.node, m.life, m.expert_bytes, m.groups});
-    if (joined.has_error()) return ready(joined.error());
-    members_ = std::move(*joined);
-    if (parts_.model.shape.layers.empty()) return publish({});
-    auto plan = cluster::plan_initial(members_, parts_.model, first_epoch, parts_.replicas);
-    if (plan.has_error()) return ready(plan.error());
-    map_.emplace(std::move(plan->map));
-    for (const auto& place : plan->groups) order_loads(place);
-    if (orders_open_ == 0) publish(entries());
+    if (parts_.own_join)
+      control_.joined(parts_.mail->self(), *parts_.own_join, now());
+    else
+      control_.tick(now());
+    go_on();
   }
 
-  void order_loads(const experts::group_place& place) {
-    wire::load order;
-    order.epoch = first_epoch;
-    order.group = place.group;
-    const auto send = [&] {
-      if (order.experts.empty()) return;
-      ++orders_open_;
-      const auto sent = parts_.mail->send(coordinator_slot, {place.node, agent_slot}, order);
-      if (sent.has_error()) ready(sent.error());
-      order.experts.clear();
-    };
-    for (const auto& held : map_->held_by(place.group)) {
-      if (held.layer != order.layer) send();
-      order.layer = held.layer;
-      order.experts.push_back(held.expert.value);
+  void hear(const incoming& message) {
+    const transport::node_identity from{message.source.node, message.sender};
+    if (const auto* m = std::get_if<wire::join>(&message.body)) control_.joined(from, *m, now());
+    if (const auto* m = std::get_if<wire::placed>(&message.body)) control_.placed(from, *m, now());
+    if (const auto* m = std::get_if<wire::adopted>(&message.body))
+      control_.adopted(from, *m, now());
+    if (const auto* m = std::get_if<wire::load_report>(&message.body)) {
+      add_loads(*m);
+      control_.reported(from, *m, now());
     }
-    send();
+    if (const auto* m = std::get_if<wire::path_report>(&message.body))
+      control_.path_reported(from, *m, now());
+    if (const auto* m = std::get_if<wire::leave>(&message.body)) control_.leaving(from, *m, now());
+    go_on();
   }
 
-  void note_placed(const wire::placed& p) {
-    if (p.epoch != first_epoch || orders_open_ == 0) return;
-    if (p.cause) return ready(error{p.cause->code, p.cause->text});
-    if (--orders_open_ == 0) publish(entries());
+  void obey(const control_call_ptr& call) {
+    call->run(control_, now());
+    take_effects();
+    if (call->done) calls_.push_back({records_taken_, call->done});
+    go_on();
   }
 
-  std::vector<wire::placement_entry> entries() const {
-    std::vector<wire::placement_entry> all;
-    for (const layer_index layer : map_->shape().layers) {
-      for (std::uint32_t e = 0; e < map_->shape().experts; ++e) {
-        for (const auto& r : map_->replicas(layer, expert_index{e}))
-          all.push_back({layer, e, r.group, static_cast<float>(r.share)});
+  void take_effects() {
+    for (auto& e : control_.take_effects()) {
+      if (auto* r = std::get_if<cluster::record_effect>(&e)) {
+        to_write_.push_back(std::move(*r));
+        ++records_taken_;
+      } else {
+        // Everything behind a record that is not written yet waits for it.
+        queue_.push_back({records_taken_, std::move(e)});
       }
     }
-    return all;
   }
 
-  void publish(std::vector<wire::placement_entry> all) {
-    wire::place message{first_epoch, std::move(all), {}};
-    for (std::uint32_t g = 0; g < parts_.member.groups; ++g)
-      message.groups.push_back({group_id{g}, parts_.member.node, g});
-    if (!message.entries.empty()) {
-      for (const auto& router : parts_.routers) {
-        const auto sent = parts_.mail->send(coordinator_slot, router, message);
-        if (sent.has_error()) return ready(sent.error());
-      }
+  /// Carries out what can be, writes what has to be, and sees to being called again.
+  void go_on() {
+    take_effects();
+    write();
+    carry_out();
+    answer_calls();
+    if (const auto due = control_.next_due()) arm(*due);
+    tell_ready();
+  }
+
+  void write() {
+    if (is_writing_ || to_write_.empty()) return;
+    if (!parts_.journal) {
+      records_passed_ = records_durable_ = records_taken_;
+      to_write_.clear();
+      return;
     }
-    ready({});
+    std::vector<std::string> batch;
+    for (const auto& r : to_write_) batch.push_back(r.bytes);
+    is_writing_ = true;
+    const coordinator_actor self{this};
+    const std::uint64_t count = batch.size();
+    parts_.journal(std::move(batch), [self, count](const result<void>& outcome) {
+      journal_answer answer{count, std::nullopt};
+      if (outcome.has_error()) answer.failure = outcome.error();
+      caf::anon_send(self, std::move(answer));
+    });
+  }
+
+  void journal_told(const journal_answer& answer) {
+    is_writing_ = false;
+    const std::uint64_t tried = records_durable_ + answer.records;
+    if (!answer.failure) {
+      records_durable_ = tried;
+      to_write_.erase(to_write_.begin(),
+                      to_write_.begin() + static_cast<std::ptrdiff_t>(answer.records));
+      records_passed_ = std::max(records_passed_, records_durable_);
+      journal_was_bad_ = false;
+      return go_on();
+    }
+    if (!std::exchange(journal_was_bad_, true))
+      log_error("the coordinator cannot write its journal: " + answer.failure->message());
+    // What is not needed was tried; the rest holds up all that comes after it.
+    const auto needed =
+        std::find_if(to_write_.begin(), to_write_.end(), [](const auto& r) { return r.is_needed; });
+    const auto passed = static_cast<std::uint64_t>(needed - to_write_.begin());
+    records_passed_ = std::max(records_passed_, std::min(tried, records_durable_ + passed));
+    for (auto& c : calls_) {
+      if (c.records <= records_durable_ || c.records > tried) continue;
+      c.done(*answer.failure);
+      c.done = nullptr;
+    }
+    std::erase_if(calls_, [](const waiting_call& c) { return !c.done; });
+    carry_out();
+    this->delayed_send(this, journal_again, tick_atom::value);
+  }
+
+  void carry_out() {
+    while (!queue_.empty() && queue_.front().after <= records_passed_) {
+      const cluster::effect e = std::move(queue_.front().what);
+      queue_.pop_front();
+      if (const auto* sent = std::get_if<cluster::send_effect>(&e)) send(*sent);
+      if (const auto* told = std::get_if<cluster::event>(&e)) log(*told);
+    }
+    if (own_adopted_ == epoch{}) return;
+    const epoch used = std::exchange(own_adopted_, epoch{});
+    control_.adopted(parts_.mail->self(), {used, used}, now());
+    go_on();
+  }
+
+  void send(const cluster::send_effect& e) {
+    const bool is_own = e.to == parts_.mail->self();
+    const auto* map = std::get_if<wire::place>(&e.body);
+    if (is_own && parts_.own_join && map != nullptr) {
+      for (const auto& router : parts_.routers)
+        log_lost(parts_.mail->send(coordinator_slot, router, *map), router.node);
+      own_adopted_ = map->epoch;
+      return;
+    }
+    const auto* answer = std::get_if<wire::welcome>(&e.body);
+    if (is_own && answer != nullptr && answer->cause)
+      ready(error{answer->cause->code, answer->cause->text});
+    std::visit(
+        [&](const auto& body) {
+          log_lost(parts_.mail->send(coordinator_slot, {e.to.node, agent_slot}, body), e.to.node);
+        },
+        e.body);
+  }
+
+  /// A node that was not reached says join again, or is found dead.
+  static void log_lost(const result<void>& sent, node_id to) {
+    if (sent.has_error())
+      log_warning("coordinator: node " + std::to_string(to.value) +
+                  " was not reached: " + sent.error().message());
+  }
+
+  static void log(const cluster::event& e) {
+    const bool is_bad = e.kind == "died" || e.kind == "refused" || e.kind == "memory";
+    log_event(is_bad ? log_level::warning : log_level::info,
+              e.text,
+              {{"event", e.kind}, {"revision", e.revision}, {"node", std::uint64_t{e.node.value}}});
+  }
+
+  void answer_calls() {
+    std::vector<std::function<void(result<void>)>> durable;
+    for (auto& c : calls_) {
+      if (c.records <= records_durable_) durable.push_back(std::exchange(c.done, nullptr));
+    }
+    std::erase_if(calls_, [](const waiting_call& c) { return !c.done; });
+    for (const auto& tell : durable) tell({});
+  }
+
+  void arm(time_point_ns due) {
+    if (armed_ && *armed_ <= due) return;
+    armed_ = due;
+    const auto wait = std::max(due - now(), duration_ns{0});
+    // A timer may be early by its own resolution; a tick that comes too soon arms it again.
+    this->delayed_send(this, wait + std::chrono::milliseconds{1}, tick_atom::value);
+  }
+
+  void tell_ready() {
+    if (control_.is_ready()) ready({});
+    if (parts_.fails_fast && !control_.trouble().empty())
+      ready(error{errc::unavailable, control_.trouble()});
   }
 
   void ready(result<void> outcome) {
@@ -116,10 +250,23 @@ private:
     }
   }
 
+  struct queued {
+    std::uint64_t after = 0;  // records
+    cluster::effect what;
+  };
+
   coordinator_parts parts_;
-  cluster::membership members_;
-  std::optional<experts::expert_map> map_;
-  std::size_t orders_open_ = 0;
+  cluster::control control_;
+  std::deque<queued> queue_;
+  std::deque<cluster::record_effect> to_write_;  // the first of them may be being written
+  std::vector<waiting_call> calls_;
+  std::uint64_t records_taken_ = 0;    // that control has given
+  std::uint64_t records_durable_ = 0;  // of those, written
+  std::uint64_t records_passed_ = 0;   // of those, what depends on them may be sent
+  std::optional<time_point_ns> armed_;
+  epoch own_adopted_;
+  bool is_writing_ = false;
+  bool journal_was_bad_ = false;
   expert_counts counts_;
 };
 

@@ -148,6 +148,12 @@ struct held {
   std::uint64_t answers_odd = 0;      // of another shape than asked for, or from another node
 };
 
+/// journal -> coordinator: the oldest `records` of what it was given are durable, or are not.
+struct journal_answer {
+  std::uint64_t records = 0;
+  std::optional<error> failure;
+};
+
 /// Rows computed per (layer, expert) since the start.
 struct expert_counts {
   std::vector<std::vector<std::uint64_t>> rows;  // [layer][expert]
@@ -163,6 +169,9 @@ using start_atom = caf::atom_constant<caf::atom("start")>;
 
 struct gateway_submit;  // gateway.hpp: carries a listener
 using gateway_submit_ptr = std::shared_ptr<gateway_submit>;
+
+struct control_call;  // coordinator.hpp: carries functions
+using control_call_ptr = std::shared_ptr<control_call>;
 
 }  // namespace atl::actors
 
@@ -180,6 +189,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::drop_expert)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::held)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::expert_counts)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::gateway_submit_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::control_call_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::journal_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::request_id)
 
 namespace atl::actors {
@@ -230,7 +241,11 @@ using agent_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                      caf::replies_to<report_atom>::with<bool>>;
 
 using coordinator_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
+                                           caf::reacts_to<peer_changed>,
                                            caf::reacts_to<start_atom>,
+                                           caf::reacts_to<tick_atom>,
+                                           caf::reacts_to<control_call_ptr>,
+                                           caf::reacts_to<journal_answer>,
                                            caf::replies_to<counts_atom>::with<expert_counts>>;
 
 // Places of actors on a node, for addresses in frames.

@@ -79,6 +79,7 @@ private:
   std::vector<char> was_;              // experts x groups: held now
   std::vector<char> is_;               // experts x groups: held in the target
   std::vector<char> evicted_;          // experts x groups
+  std::vector<char> barred_;           // experts x groups: not to be put there
   std::vector<std::size_t> in_layer_;  // groups x layers: held in the target
   std::vector<std::size_t> total_;     // held in the target
   std::vector<std::size_t> peak_;      // held while the plan is carried out
@@ -96,6 +97,7 @@ planner::planner(const repair_input& input, std::vector<holder> holders)
       was_(experts() * groups()),
       is_(experts() * groups()),
       evicted_(experts() * groups()),
+      barred_(experts() * groups()),
       in_layer_(groups() * input.shape.layers.size()),
       total_(groups()),
       peak_(groups()),
@@ -120,6 +122,15 @@ planner::planner(const repair_input& input, std::vector<holder> holders)
     if (copies > 0)
       share_of_new_[i] = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shares / copies));
   }
+  for (const expert_copy& no : input.barred) {
+    const auto& layers = input.shape.layers;
+    const auto row = std::lower_bound(layers.begin(), layers.end(), no.layer);
+    const auto at = std::find_if(
+        holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == no.group; });
+    if (row == layers.end() || *row != no.layer || at == holders_.end()) continue;
+    const auto i = static_cast<std::size_t>(row - layers.begin()) * input.shape.experts;
+    barred_[(i + no.expert.value) * groups() + static_cast<std::size_t>(at - holders_.begin())] = 1;
+  }
 }
 
 void planner::put(std::size_t i, std::size_t g) {
@@ -137,7 +148,7 @@ void planner::take(std::size_t i, std::size_t g) {
 }
 
 bool planner::has_room(std::size_t i, std::size_t g) const {
-  return was(i, g) || peak_[g] < holders_[g].capacity;
+  return was(i, g) || (peak_[g] < holders_[g].capacity && barred_[i * groups() + g] == 0);
 }
 
 /// Whether a group of that node that does not drain, other than `except`, is to hold the expert.
@@ -203,7 +214,7 @@ std::optional<planner::copy_at> planner::next_doubled() {
 
 bool planner::place_by_eviction(std::size_t i) {
   const std::optional<copy_at> doubled = next_doubled();
-  if (!doubled) return false;
+  if (!doubled || barred_[i * groups() + doubled->group] != 0) return false;
   const std::size_t at = doubled->expert * groups() + doubled->group;
   take(doubled->expert, doubled->group);
   was_[at] = 0;
@@ -216,6 +227,7 @@ bool planner::place_by_eviction(std::size_t i) {
 /// As experts::spread_evenly does over the groups that accept, if all is empty and it fits.
 void planner::place_fresh() {
   if (std::any_of(is_.begin(), is_.end(), [](char held) { return held != 0; })) return;
+  if (!input_.barred.empty()) return;
   std::vector<experts::group_place> places;
   std::vector<std::size_t> group_at;
   for (std::size_t g = 0; g < groups(); ++g) {

@@ -36,6 +36,14 @@ struct holder {
   bool drains = false;       // gives up all it holds, accepts nothing
 };
 
+/// A copy of one (layer, expert) in a group.
+struct expert_copy {
+  group_id group;
+  layer_index layer;
+  expert_index expert;
+  friend auto operator<=>(const expert_copy&, const expert_copy&) = default;
+};
+
 struct repair_input {
   experts::expert_shape shape;
   std::vector<holder> holders;  // in any order
@@ -46,14 +54,8 @@ struct repair_input {
   /// The most copies moved for balance and drains in one plan, 0 for no bound. Replacing what was
   /// lost is not bounded.
   std::size_t moves_max = 0;
-};
-
-/// A copy of one (layer, expert) in a group.
-struct expert_copy {
-  group_id group;
-  layer_index layer;
-  expert_index expert;
-  friend auto operator<=>(const expert_copy&, const expert_copy&) = default;
+  /// Copies that are not to be made now: the group could not, or must not, take that expert.
+  std::vector<expert_copy> barred = {};
 };
 
 struct expert_shortage {

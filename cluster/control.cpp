@@ -1,0 +1,195 @@
+#include "cluster/control.hpp"
+
+#include "runtime/base/assert.hpp"
+
+#include <algorithm>
+
+namespace atl::cluster {
+
+namespace wire = transport::wire;
+
+namespace {
+
+// A block is written ahead when half of it is used, so that a full disk does not stop the next
+// placement at once.
+constexpr std::uint64_t block = 4096;
+constexpr std::size_t events_kept = 1024;
+
+driver_settings driver_settings_of(const control_settings& s) {
+  driver_settings d;
+  d.shape = s.model.shape;
+  d.copies = s.copies;
+  d.moves_max = s.moves_max;
+  d.load_patience = s.load_patience;
+  return d;
+}
+
+}  // namespace
+
+control::control(control_settings settings, durable_state restored, time_point_ns now)
+    : settings_{std::move(settings)},
+      kept_{std::move(restored)},
+      driver_{driver_settings_of(settings_), [this] { return next_epoch(); }},
+      started_{now},
+      epoch_used_{kept_.counters.epochs_reserved},
+      version_{kept_.counters.versions_reserved},
+      revision_{kept_.counters.revisions_reserved} {
+  is_resumed_ = kept_.counters.has_placed &&
+                std::any_of(kept_.nodes.begin(), kept_.nodes.end(), [](const auto& n) {
+                  return n.second.life > n.second.life_over;
+                });
+}
+
+void control::record(std::string bytes, bool is_needed) {
+  effects_.emplace_back(record_effect{std::move(bytes), is_needed});
+}
+
+/// Makes sure that the numbers used so far are within what is reserved, and that there are more.
+void control::reserve() {
+  marks& m = kept_.counters;
+  const bool is_past = epoch_used_ > m.epochs_reserved || version_ > m.versions_reserved ||
+                       revision_ > m.revisions_reserved;
+  const auto is_low = [](std::uint64_t used, std::uint64_t reserved) {
+    return used + block / 2 > reserved;
+  };
+  if (!is_low(epoch_used_, m.epochs_reserved) && !is_low(version_, m.versions_reserved) &&
+      !is_low(revision_, m.revisions_reserved))
+    return;
+  m.epochs_reserved = std::max(m.epochs_reserved, epoch_used_ + block);
+  m.versions_reserved = std::max(m.versions_reserved, version_ + block);
+  m.revisions_reserved = std::max(m.revisions_reserved, revision_ + block);
+  record(to_record(m), is_past);
+}
+
+epoch control::next_epoch() {
+  ++epoch_used_;
+  reserve();
+  return epoch{epoch_used_};
+}
+
+void control::tell(const std::string& kind, node_id node, const std::string& text) {
+  ++revision_;
+  reserve();
+  event e{.revision = revision_,
+          .unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0,
+          .kind = kind,
+          .node = node,
+          .text = text};
+  effects_.emplace_back(e);
+  events_.push_back(std::move(e));
+  if (events_.size() > events_kept) events_.pop_front();
+}
+
+void control::placed(transport::node_identity from, const wire::placed& p, time_point_ns now) {
+  if (!speaks(from, now)) return;
+  const auto at = driver_.seats().find(p.group);
+  if (at == driver_.seats().end() || at->second.who.node != from.node) return;
+  driver_.answered(p, now);
+  reconcile(now);
+}
+
+void control::adopted(transport::node_identity from, const wire::adopted& a, time_point_ns now) {
+  if (!speaks(from, now)) return;
+  live_.at(from.node).used = a.epoch;
+  driver_.adopted(from.node, a.epoch, a.oldest);
+  reconcile(now);
+}
+
+void control::reported(transport::node_identity from,
+                       const wire::load_report& r,
+                       time_point_ns now) {
+  if (!speaks(from, now)) return;
+  live_node& n = live_.at(from.node);
+  n.load = r;
+  n.load.counts.clear();
+  n.reported_at = now;
+  if (drains_.count(from.node) > 0) reconcile(now);
+}
+
+void control::tick(time_point_ns now) { reconcile(now); }
+
+bool control::is_settled(time_point_ns now) const {
+  if (!is_resumed_) {
+    const auto experts = std::count_if(live_.begin(), live_.end(), [](const auto& n) {
+      return (n.second.said.roles & wire::role_expert) != 0;
+    });
+    return settings_.model.shape.layers.empty() || experts >= settings_.expert_nodes_min;
+  }
+  const bool all_here = std::all_of(kept_.nodes.begin(), kept_.nodes.end(), [&](const auto& n) {
+    return n.second.life <= n.second.life_over || live_.count(n.first) > 0;
+  });
+  return all_here || (first_join_ && now >= *first_join_ + settings_.settle);
+}
+
+/// Opens the placement once those are here that it has to know of.
+void control::settle(time_point_ns now) {
+  if (driver_.is_open() || !is_settled(now)) return;
+  for (auto& [id, n] : kept_.nodes) {
+    if (n.life <= n.life_over || live_.count(id) > 0) continue;
+    n.life_over = n.life;
+    record(to_record(n), false);
+    tell("died", id, "node " + std::to_string(id.value) + " did not come back after a restart");
+  }
+  driver_.open(is_resumed_);
+  if (kept_.counters.has_placed) return;
+  kept_.counters.has_placed = true;
+  record(to_record(kept_.counters), true);
+}
+
+void control::tell_placement(epoch before) {
+  for (const std::string& text : driver_.take_news()) {
+    trouble_ = text;
+    tell("placement", {}, text);
+  }
+  const placement_summary now = driver_.summary();
+  if (now.unplaceable == 0 && now.loads_left == 0) trouble_.clear();
+  if (now.epoch == before) return;
+  tell("placement",
+       {},
+       "epoch " + std::to_string(now.epoch.value) + ": each expert has " +
+           std::to_string(now.copies_least) + " or more copies in use, " +
+           std::to_string(now.without_copy) + " of " + std::to_string(now.experts) + " have none");
+}
+
+/// Draws the consequences of what has changed: members first, so that a placement names nobody
+/// unheard of; then copies; then what waited for them.
+void control::reconcile(time_point_ns now) {
+  settle(now);
+  bool has_more = true;
+  while (has_more) {
+    driver_.set_seats(seats());
+    tell_members();
+    const epoch before = driver_.published();
+    auto messages = driver_.step(now);
+    for (auto& m : messages) {
+      const auto at = live_.find(m.to);
+      ATOLL_ASSERT(at != live_.end());
+      std::visit(
+          [&](auto& body) {
+            effects_.emplace_back(send_effect{{m.to, at->second.life}, std::move(body)});
+          },
+          m.body);
+    }
+    tell_placement(before);
+    has_more = advance_drains(now);
+  }
+  if (is_ready_ || !driver_.is_open()) return;
+  is_ready_ = settings_.model.shape.layers.empty() ||
+              (driver_.is_in_force() && driver_.summary().without_copy == 0);
+}
+
+std::optional<time_point_ns> control::next_due() const {
+  std::optional<time_point_ns> next = driver_.next_due();
+  const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
+  if (!driver_.is_open() && is_resumed_ && first_join_) no_later(*first_join_ + settings_.settle);
+  for (const auto& [node, d] : drains_) no_later(d.deadline);
+  return next;
+}
+
+std::vector<event> control::events_since(std::uint64_t revision) const {
+  const auto from = std::find_if(
+      events_.begin(), events_.end(), [&](const event& e) { return e.revision > revision; });
+  return {from, events_.end()};
+}
+
+}  // namespace atl::cluster

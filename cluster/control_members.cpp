@@ -1,0 +1,363 @@
+#include "cluster/control.hpp"
+#include "runtime/base/assert.hpp"
+#include "runtime/base/sizes.hpp"
+
+#include <algorithm>
+
+namespace atl::cluster {
+
+namespace wire = transport::wire;
+
+namespace {
+
+// A node that is told that its life is over may have said more before it heard it.
+constexpr duration_ns dismissed_again = std::chrono::seconds{1};
+
+std::string named(node_id node) { return "node " + std::to_string(node.value); }
+
+std::string text(std::uint64_t n) { return std::to_string(n); }
+
+std::string roles_text(std::uint32_t roles) {
+  std::string all;
+  const auto add = [&](std::uint32_t role, const char* name) {
+    if ((roles & role) == 0) return;
+    if (!all.empty()) all += ", ";
+    all += name;
+  };
+  add(wire::role_coordinator, "coordinator");
+  add(wire::role_gateway, "gateway");
+  add(wire::role_attention, "attention");
+  add(wire::role_expert, "expert");
+  return all;
+}
+
+std::string whereabouts(const wire::join& said) {
+  return "\"" + said.name + "\"" + (said.tls.empty() ? "" : " at " + said.tls);
+}
+
+}  // namespace
+
+/// What the life itself has against it.
+std::optional<wire::failure> control::check_life(const node_record& n,
+                                                 transport::node_identity from,
+                                                 const wire::join& said) const {
+  if (from.life <= n.life_over)
+    return wire::failure{errc::stale_epoch,
+                         named(from.node) + " speaks of its life " + text(from.life.value) +
+                             ", which is over (" + text(n.life_over.value) +
+                             " and earlier ones are); it has to begin a new one"};
+  const auto at = live_.find(from.node);
+  const incarnation known = at == live_.end() ? n.life : at->second.life;
+  if (from.life < known)
+    return wire::failure{errc::stale_epoch,
+                         named(from.node) + " is in its life " + text(known.value) + ", not " +
+                             text(from.life.value) + "; it has to begin a new one"};
+  if (at == live_.end()) return std::nullopt;
+  const bool is_same = from.life == known && said.tls == at->second.said.tls &&
+                       said.ucx == at->second.said.ucx && said.name == at->second.said.name;
+  if (is_same) return std::nullopt;
+  return wire::failure{errc::unavailable,
+                       named(from.node) + " is a member already, as " +
+                           whereabouts(at->second.said) + ", life " + text(known.value) +
+                           ", and was heard of late; " + whereabouts(said) + ", life " +
+                           text(from.life.value) +
+                           ", can take its place when that one is gone. Two nodes must not share "
+                           "one state directory"};
+}
+
+/// What does not fit the cluster: model, arithmetic, memory.
+std::optional<wire::failure> control::check_kind(transport::node_identity from,
+                                                 const wire::join& said) const {
+  if (!settings_.fingerprint.empty() && !said.model.empty() && said.model != settings_.fingerprint)
+    return wire::failure{errc::invalid_model,
+                         named(from.node) + " has a model with fingerprint " + said.model +
+                             ", the cluster serves one with " + settings_.fingerprint +
+                             "; give it the same checkpoint"};
+  const bool computes = (said.roles & (wire::role_attention | wire::role_expert)) != 0;
+  if (computes && !settings_.numeric_class.empty() && said.numeric_class != settings_.numeric_class)
+    return wire::failure{errc::unsupported,
+                         named(from.node) + " computes in numeric class " + said.numeric_class +
+                             ", the cluster in " + settings_.numeric_class +
+                             "; answers would differ by where they are computed, and a placement "
+                             "apart for another class is not built"};
+  const bool holds_experts =
+      (said.roles & wire::role_expert) != 0 && !settings_.model.shape.layers.empty();
+  if (holds_experts && said.groups == 0)
+    return wire::failure{errc::invalid_argument,
+                         named(from.node) + " has the role expert and runs no expert group"};
+  if (holds_experts && said.expert_bytes < settings_.model.expert_bytes)
+    return wire::failure{errc::out_of_memory,
+                         named(from.node) + " has " + human_size(said.expert_bytes) +
+                             " for expert weights, and one expert takes " +
+                             human_size(settings_.model.expert_bytes) +
+                             ": it could hold nothing; give it more memory or another role"};
+  return std::nullopt;
+}
+
+std::optional<wire::failure> control::check_join(transport::node_identity from,
+                                                 const wire::join& said) {
+  auto at = kept_.nodes.find(from.node);
+  if (at == kept_.nodes.end() && settings_.admits_unknown) {
+    kept_.counters.node_next = std::max(kept_.counters.node_next, from.node.value + 1);
+    at = kept_.nodes.emplace(from.node, node_record{.node = from.node, .name = said.name}).first;
+    at->second.roles = said.roles;
+  }
+  if (at == kept_.nodes.end())
+    return wire::failure{errc::unauthorised,
+                         named(from.node) + " is not known to this cluster; join with a token"};
+  const node_record& n = at->second;
+  if (n.is_removed)
+    return wire::failure{errc::unauthorised,
+                         named(from.node) + " was removed from this cluster; join anew with a "
+                                            "token and an empty state directory"};
+  if ((said.roles & ~n.roles) != 0)
+    return wire::failure{errc::unauthorised,
+                         named(from.node) + " wants the roles " + roles_text(said.roles) +
+                             " and was admitted for " + roles_text(n.roles)};
+  if (const auto no = check_life(n, from, said)) return no;
+  return check_kind(from, said);
+}
+
+void control::joined(transport::node_identity from, const wire::join& said, time_point_ns now) {
+  if (!first_join_ && from.node != settings_.self) first_join_ = now;
+  if (const auto no = check_join(from, said)) {
+    tell("refused", from.node, no->text);
+    wire::welcome answer;
+    answer.cause = no;
+    effects_.emplace_back(send_effect{from, std::move(answer)});
+    if (no->code == errc::stale_epoch) dismiss(from, no);
+    return reconcile(now);
+  }
+  if (settings_.fingerprint.empty()) settings_.fingerprint = said.model;
+  const bool computes = (said.roles & (wire::role_attention | wire::role_expert)) != 0;
+  if (computes && settings_.numeric_class.empty()) settings_.numeric_class = said.numeric_class;
+  epoch_used_ = std::max(epoch_used_, said.epoch.value);
+  if (said.epoch != epoch{} && driver_.published() == epoch{} && !is_resumed_) {
+    // Somebody uses a placement that is not in the journal: its copies are in use.
+    is_resumed_ = true;
+    if (driver_.is_open()) driver_.open(true);
+  }
+
+  const auto [at, is_new] = live_.try_emplace(from.node);
+  live_node& n = at->second;
+  node_record& kept = kept_.nodes.at(from.node);
+  n.said = said;
+  n.said.held.clear();
+  n.life = from.life;
+  if (is_new) {
+    n.since = now;
+    n.used = said.epoch;
+    keep_membership(kept, from.life, said);
+    resume_drains(from.node, now);
+    tell("joined",
+         from.node,
+         named(from.node) + " " + whereabouts(said) + " joined as " + roles_text(said.roles));
+    note_memory(n, from.node);
+  }
+  has_members_changed_ = true;
+  welcome(from);
+  driver_.set_seats(seats());
+  if ((said.roles & wire::role_expert) != 0) {
+    const group_id first{kept.group_first};
+    if (is_new)
+      driver_.claimed(first, said.held);
+    else
+      driver_.claimed_again(first, said.held, now);
+  }
+  if ((said.roles & wire::role_attention) != 0) driver_.add_reader(from.node, said.epoch);
+  reconcile(now);
+}
+
+/// Says so where a node cannot hold an even share; it holds what it can.
+void control::note_memory(live_node& n, node_id node) {
+  const std::size_t all = settings_.model.shape.layers.size() * settings_.model.shape.experts;
+  const std::size_t share = (all * settings_.copies + settings_.expert_nodes_min - 1) /
+                            std::max(settings_.expert_nodes_min, 1U);
+  const std::size_t holds = experts_max(n);
+  if ((n.said.roles & wire::role_expert) == 0 || holds >= std::min(share, all)) return;
+  n.note = "memory for " + text(holds) + " experts (" + human_size(n.said.expert_bytes) +
+           "), an even share would be " + text(std::min(share, all));
+  tell("memory", node, named(node) + " has " + n.note);
+}
+
+/// Writes down that this life is a member, and gives numbers to groups and shards that have none.
+void control::keep_membership(node_record& n, incarnation life, const wire::join& said) {
+  marks& m = kept_.counters;
+  const bool needs_groups = said.groups > n.groups;
+  const bool needs_shards = said.shards > n.shards;
+  if (needs_groups) {
+    n.group_first = m.group_next;
+    m.group_next += said.groups;
+  }
+  if (needs_shards) {
+    n.shard_first = m.shard_next;
+    m.shard_next += said.shards;
+  }
+  n.groups = std::max(n.groups, said.groups);
+  n.shards = std::max(n.shards, said.shards);
+  if (!said.name.empty()) n.name = said.name;
+  n.life = life;
+  if (needs_groups || needs_shards) record(to_record(m), true);
+  record(to_record(n), needs_groups || needs_shards);
+}
+
+void control::welcome(transport::node_identity to) {
+  const node_record& n = kept_.nodes.at(to.node);
+  wire::welcome answer;
+  answer.cluster = settings_.cluster;
+  answer.group_first = n.group_first;
+  answer.shard_first = n.shard_first;
+  effects_.emplace_back(send_effect{to, std::move(answer)});
+}
+
+/// The life is over: what it held is gone, and it never comes back.
+void control::bury(node_id node, const std::string& kind, const std::string& why) {
+  const auto at = live_.find(node);
+  ATOLL_ASSERT(at != live_.end());
+  node_record& kept = kept_.nodes.at(node);
+  kept.life_over = at->second.life;
+  record(to_record(kept), false);
+  for (std::uint32_t g = 0; g < kept.groups; ++g) driver_.forget(group_id{kept.group_first + g});
+  driver_.remove_reader(node);
+  live_.erase(at);
+  has_members_changed_ = true;
+  tell(kind, node, named(node) + " " + why);
+  const auto drain = drains_.find(node);
+  if (drain == drains_.end()) return;
+  const std::uint64_t id = drain->second.operation;
+  drains_.erase(drain);
+  end(kept_.operations.at(id), operation_state::done, "the node is gone: " + why);
+}
+
+void control::dismiss(transport::node_identity who, std::optional<wire::failure> cause) {
+  effects_.emplace_back(send_effect{who, wire::dismissed{who.life, std::move(cause)}});
+}
+
+/// Whether this is what a member says. One whose life is over is told so.
+bool control::speaks(transport::node_identity from, time_point_ns now) {
+  const auto at = live_.find(from.node);
+  if (at != live_.end() && at->second.life == from.life) return true;
+  const auto kept = kept_.nodes.find(from.node);
+  if (kept == kept_.nodes.end() || from.life > kept->second.life_over) return false;
+  const auto told = dismissed_at_.find(from.node);
+  if (told != dismissed_at_.end() && now < told->second + dismissed_again) return false;
+  dismissed_at_[from.node] = now;
+  dismiss(from,
+          wire::failure{errc::stale_epoch,
+                        named(from.node) + " was given up in its life " + text(from.life.value) +
+                            "; it has to begin a new one and join again"});
+  return false;
+}
+
+void control::peer_changed(transport::node_identity peer,
+                           transport::plane path,
+                           member_state state,
+                           const std::string& why,
+                           time_point_ns now) {
+  const auto at = live_.find(peer.node);
+  if (path != transport::plane::control || at == live_.end() || at->second.life != peer.life ||
+      peer.node == settings_.self)
+    return;
+  if (state == member_state::dead) {
+    dismiss(peer, wire::failure{errc::stale_epoch, "the coordinator gave it up: " + why});
+    bury(peer.node, "died", "died: " + why);
+    return reconcile(now);
+  }
+  const bool is_suspect = state == member_state::suspect;
+  if (at->second.is_suspect == is_suspect) return;
+  at->second.is_suspect = is_suspect;
+  has_members_changed_ = true;
+  tell(is_suspect ? "suspect" : "alive",
+       peer.node,
+       named(peer.node) + (is_suspect ? " is suspected: " + why : " is heard again"));
+  reconcile(now);
+}
+
+std::size_t control::experts_max(const live_node& n) const {
+  const std::size_t each = std::max<std::size_t>(settings_.model.expert_bytes, 1);
+  return static_cast<std::size_t>(n.said.expert_bytes / each);
+}
+
+/// The groups that may hold experts. Groups of one node share its weights: where its memory does
+/// not hold all experts, each gets its part of it.
+std::vector<seat> control::seats() const {
+  const std::size_t all = settings_.model.shape.layers.size() * settings_.model.shape.experts;
+  std::vector<seat> seats;
+  for (const auto& [id, n] : live_) {
+    if ((n.said.roles & wire::role_expert) == 0) continue;
+    const node_record& kept = kept_.nodes.at(id);
+    const std::size_t fits = experts_max(n);
+    for (std::uint32_t g = 0; g < n.said.groups; ++g) {
+      seat s;
+      s.who.group = group_id{kept.group_first + g};
+      s.who.node = id;
+      s.who.capacity = fits >= all ? all : fits / n.said.groups;
+      s.who.accepts_new = !n.is_suspect && !kept.is_cordoned;
+      s.who.drains = kept.is_drained || drains_.count(id) > 0;
+      s.slot = settings_.group_slot_first + g;
+      seats.push_back(s);
+    }
+  }
+  return seats;
+}
+
+wire::members control::members_for(node_id receiver) const {
+  wire::members all;
+  all.version = version_;
+  const auto to = live_.find(receiver);
+  for (const auto& [id, n] : live_) {
+    const node_record& kept = kept_.nodes.at(id);
+    wire::member_info m;
+    m.node = id;
+    m.life = n.life;
+    m.state = n.is_suspect                               ? wire::member_state::suspect
+              : drains_.count(id) > 0 || kept.is_drained ? wire::member_state::draining
+              : kept.is_cordoned                         ? wire::member_state::cordoned
+                                                         : wire::member_state::alive;
+    m.roles = n.said.roles;
+    m.shards = n.said.shards;
+    m.shard_first = kept.shard_first;
+    m.sequences_max = n.said.sequences_max;
+    m.pages_total = n.said.pages_total;
+    m.name = kept.name;
+    m.tls = n.said.tls;
+    m.ucx = n.said.ucx;
+    if (settings_.ticket && !n.said.ticket_key.empty() && id != receiver)
+      m.ticket = settings_.ticket(n.said.ticket_key, {receiver, to->second.life}, {id, n.life});
+    all.list.push_back(std::move(m));
+  }
+  return all;
+}
+
+void control::tell_members() {
+  if (!std::exchange(has_members_changed_, false)) return;
+  ++version_;
+  reserve();
+  for (const auto& [id, n] : live_)
+    effects_.emplace_back(send_effect{{id, n.life}, members_for(id)});
+}
+
+void control::path_reported(transport::node_identity from,
+                            const wire::path_report& r,
+                            time_point_ns now) {
+  if (!speaks(from, now)) return;
+  tell(r.is_lost ? "path lost" : "path back",
+       from.node,
+       named(from.node) + (r.is_lost ? " lost its data path to " : " has its data path again to ") +
+           named(r.peer) + (r.why.empty() ? "" : ": " + r.why));
+}
+
+void control::leaving(transport::node_identity from, const wire::leave& l, time_point_ns now) {
+  if (!speaks(from, now)) return;
+  const auto within = std::chrono::milliseconds{static_cast<std::int64_t>(l.deadline_ms)};
+  const auto known = drains_.find(from.node);
+  if (known == drains_.end()) {
+    begin_drain(from.node, within, true, true, now);
+  } else {
+    known->second.is_leave = true;
+    known->second.deadline = std::min(known->second.deadline, now + within);
+  }
+  reconcile(now);
+}
+
+}  // namespace atl::cluster

@@ -1,0 +1,208 @@
+// Carries placements out, copy by copy, and rolls back by planning again: at any moment it compares
+// what the groups hold with what there should be (repair_plan.hpp) and orders the difference.
+//
+//   copy      absent -> ordered -> held -> in the map of epoch N -> leaving (out since M) ->
+//   released
+//                         |                                            |
+//                         +-- failed, late: absent, barred a while     +-- needed again: held
+//
+// A copy enters the map when all loads of the plan have answered, or at once where its expert has
+// no other; it is released when every reader has adopted an epoch without it and has no call of an
+// older one. Copies of a group that is gone leave the map in an epoch of their own. Pure: facts
+// come in, messages come out of step(). One owner.
+#pragma once
+
+#include "cluster/repair_plan.hpp"
+#include "runtime/base/clock.hpp"
+#include "transport/wire/messages.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace atl::cluster {
+
+struct driver_settings {
+  experts::expert_shape shape;
+  std::uint32_t copies = 1;
+  std::size_t moves_max = 0;         // repair_input
+  std::uint32_t order_experts = 32;  // of one load order: its answer shows progress
+  std::uint32_t orders_open = 4;     // at one group
+  duration_ns load_patience = std::chrono::minutes{2};       // for the answer to one order
+  duration_ns retry_first = std::chrono::milliseconds{250};  // doubles up to retry_max
+  duration_ns retry_max = std::chrono::minutes{1};
+};
+
+/// A living group.
+struct seat {
+  holder who = {};
+  std::uint32_t slot = 0;  // on its node
+};
+
+/// What the coordinator is to send to an agent.
+struct placement_message {
+  node_id to;
+  std::variant<transport::wire::place, transport::wire::load, transport::wire::release> body;
+};
+
+struct placement_summary {
+  atl::epoch epoch;              // in force or being adopted, 0: none yet
+  std::size_t experts = 0;       // (layer, expert)
+  std::size_t copies_least = 0;  // in the map, of any expert
+  std::size_t without_copy = 0;  // experts without one
+  std::size_t loads_open = 0;    // copies ordered and not answered
+  std::size_t loads_left = 0;    // copies that the plan wants and that are not held
+  std::size_t unplaceable = 0;   // experts for which there is no memory
+  std::size_t short_of = 0;  // experts with fewer copies than wanted, for want of nodes or memory
+};
+
+struct node_copies {
+  std::size_t held = 0;     // usable
+  std::size_t mapped = 0;   // of those, in the map
+  std::size_t leaving = 0;  // out of the map, not released yet
+  std::size_t loading = 0;  // ordered, not answered
+};
+
+class placement_driver {
+public:
+  using epoch_source = std::function<epoch()>;
+
+  /// `epochs` gives a later one with each call.
+  placement_driver(driver_settings settings, epoch_source epochs);
+
+  /// All living groups. What a group that is not among them held is gone.
+  void set_seats(std::vector<seat> seats);
+  /// That life of the group is over: what it held is gone.
+  void forget(group_id group);
+  /// The group of a new life says what it holds.
+  void claimed(group_id group, std::span<const transport::wire::checked_expert> held);
+  /// The same life says it again. What it was asked to do and has not said to be done is repeated.
+  void claimed_again(group_id group,
+                     std::span<const transport::wire::checked_expert> held,
+                     time_point_ns now);
+  void answered(const transport::wire::placed& answer, time_point_ns now);
+
+  /// A node whose routers use the map, and which epoch they use already (0: none). Again for a node
+  /// that is one: it is sent the map once more.
+  void add_reader(node_id node, epoch in_use);
+  void remove_reader(node_id node);
+  void adopted(node_id node, epoch used, epoch oldest);
+
+  /// From now on there are placements. With `is_resumed`, experts that are held are used at once;
+  /// otherwise the first map waits for all of its copies.
+  void open(bool is_resumed);
+  bool is_open() const noexcept { return is_open_; }
+
+  std::vector<placement_message> step(time_point_ns now);
+  std::optional<time_point_ns> next_due() const;
+
+  /// What went wrong or is worth telling, since the last call.
+  std::vector<std::string> take_news() { return std::exchange(news_, {}); }
+  placement_summary summary() const;
+  /// The epoch of the map, 0: there is none yet.
+  epoch published() const noexcept { return published_; }
+  node_copies copies_on(node_id node) const;
+  /// Every reader uses the first map, or a later one.
+  bool is_in_force() const;
+  /// Experts of which this node alone has a copy.
+  std::vector<experts::expert_map::held_expert> only_on(node_id node) const;
+  /// Of those, the ones that nobody else has room for.
+  std::vector<experts::expert_map::held_expert> stuck_on(node_id node) const;
+  const std::map<group_id, seat>& seats() const noexcept { return seats_; }
+
+private:
+  enum class state : std::uint8_t { ordered, held, leaving, released };
+  struct copy {
+    group_id group;
+    state is = state::ordered;
+    bool is_mapped = false;
+    std::uint32_t share = 1;
+    epoch out_since = {};  // of a leaving one: the first epoch without it, 0: not published yet
+  };
+  struct order {
+    transport::wire::load message;
+    node_id to;
+    time_point_ns since;
+  };
+  struct bar {
+    time_point_ns until = {};
+    std::uint32_t failures = 0;
+    bool is_final = false;  // for the life of the group
+    bool is_over = false;   // tried again since
+  };
+  struct reader {
+    bool uses_none = false;  // no epoch so far
+    epoch used = {};
+    epoch oldest = {};
+  };
+  using slot_key = std::pair<group_id, layer_index>;
+  using barred_key = std::pair<std::size_t, group_id>;
+
+  std::optional<std::size_t> index_of(layer_index layer, std::uint32_t expert) const;
+  layer_index layer_of(std::size_t i) const;
+  std::uint32_t expert_of(std::size_t i) const;
+  std::string named(std::size_t i) const;
+  copy* find(std::size_t i, group_id group);
+  const copy* find(std::size_t i, group_id group) const;
+  bool is_wanted(std::size_t i, group_id group) const;
+  bool is_lost(std::size_t i) const;
+  bool agrees(std::size_t i, group_id group, std::uint64_t check);
+  std::size_t nodes_holding(std::size_t i, node_id besides) const;
+
+  static bool answers(const transport::wire::load& order,
+                      const transport::wire::placed& answer,
+                      const std::map<std::uint32_t, std::uint64_t>& held);
+  void note_held(std::size_t i, group_id group, std::uint64_t check);
+  void put_off(bar& b);
+  void fail(const order& failed, const std::set<std::uint32_t>& but, const std::string& why);
+  void leave(copy& c);
+  void revive();
+  void use_held();
+  void expire(time_point_ns now);
+  void trim();
+  copy* surplus_of(std::vector<copy>& list, const std::map<group_id, std::size_t>& held) const;
+  repair_input planning_input() const;
+  void plan();
+  void give_orders(time_point_ns now, std::vector<placement_message>& out);
+  std::vector<std::size_t> needs(bool first_copies) const;
+  std::vector<node_id> sources_of(std::size_t i, node_id to) const;
+  bool flip();
+  bool flip_lost();
+  void publish(std::vector<placement_message>& out);
+  transport::wire::place map_message() const;
+  void release(std::vector<placement_message>& out);
+
+  driver_settings settings_;
+  epoch_source epochs_;
+  std::map<layer_index, std::size_t> row_of_layer_;
+  std::map<group_id, seat> seats_;
+  std::map<node_id, reader> readers_;
+  std::vector<std::vector<copy>> copies_;  // by expert
+  std::vector<std::uint64_t> checks_;      // by expert; 0: not known yet
+  experts::replica_lists target_;          // by expert
+  std::map<slot_key, order> orders_;
+  std::map<barred_key, bar> barred_;
+  std::map<group_id, bar> silent_;  // groups that did not answer: they get nothing new for a while
+  std::vector<placement_message> again_;  // repeats, for the next step
+  std::vector<std::string> news_;
+  epoch plan_epoch_;
+  epoch published_;
+  epoch first_published_;
+  time_point_ns now_;
+  std::size_t unplaceable_ = 0;
+  std::size_t short_of_ = 0;
+  bool is_open_ = false;
+  bool is_resumed_ = false;
+  bool is_stale_ = true;      // the target was made from other facts
+  bool has_changed_ = false;  // the map, since it was published
+  bool has_found_ = false;    // copies that nobody ordered
+};
+
+}  // namespace atl::cluster

@@ -1,0 +1,387 @@
+#include "cluster/placement_driver.hpp"
+#include "runtime/base/assert.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace atl::cluster {
+
+namespace wire = transport::wire;
+
+namespace {
+
+// Each round of a step does what the one before made possible: a map, then releases, then orders.
+// It ends as soon as a round changes nothing.
+constexpr int rounds_max = 16;
+
+}  // namespace
+
+std::vector<placement_message> placement_driver::step(time_point_ns now) {
+  now_ = std::max(now_, now);
+  std::vector<placement_message> out = std::exchange(again_, {});
+  if (!is_open_ || copies_.empty()) return out;
+  expire(now_);
+  for (int round = 0; round < rounds_max; ++round) {
+    const std::size_t before = out.size();
+    revive();
+    // What is lost, or turned out to be there, is told at once; what is loaded takes its time.
+    const bool may_publish = published_ != epoch{} || is_resumed_;
+    if (std::exchange(has_found_, false) && may_publish) use_held();
+    if (has_changed_ && may_publish) publish(out);
+    if (is_stale_) plan();
+    if (has_changed_ && may_publish) publish(out);
+    give_orders(now_, out);
+    if (flip() || flip_lost()) publish(out);
+    release(out);
+    if (out.size() == before && !is_stale_) break;
+  }
+  return out;
+}
+
+/// A copy on its way out stays where its expert has no other.
+void placement_driver::revive() {
+  for (auto& list : copies_) {
+    const bool is_held =
+        std::any_of(list.begin(), list.end(), [](const copy& c) { return c.is == state::held; });
+    if (is_held) continue;
+    const auto at = std::find_if(
+        list.begin(), list.end(), [](const copy& c) { return c.is == state::leaving; });
+    if (at == list.end()) continue;
+    const auto i = static_cast<std::size_t>(&list - copies_.data());
+    const auto b = barred_.find({i, at->group});
+    if (b != barred_.end() && b->second.is_final) continue;
+    at->is = state::held;
+    has_found_ = is_stale_ = true;
+  }
+}
+
+/// Experts without a copy in the map get those that are there.
+void placement_driver::use_held() {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    if (!is_lost(i)) continue;
+    for (copy& c : copies_[i]) {
+      if (c.is != state::held) continue;
+      c.is_mapped = true;
+      has_changed_ = true;
+    }
+  }
+}
+
+void placement_driver::expire(time_point_ns now) {
+  for (auto at = orders_.begin(); at != orders_.end();) {
+    if (at->second.since + settings_.load_patience > now) {
+      ++at;
+      continue;
+    }
+    const order late = std::move(at->second);
+    at = orders_.erase(at);
+    put_off(silent_[late.message.group]);
+    fail(late, {}, "no answer within " + std::to_string(seconds(settings_.load_patience)) + " s");
+  }
+  for (auto& [key, b] : barred_) {
+    if (b.is_final || b.is_over || b.until > now) continue;
+    b.is_over = true;
+    is_stale_ = true;
+  }
+  for (auto& [group, b] : silent_) {
+    if (b.is_over || b.until > now) continue;
+    b.is_over = true;
+    is_stale_ = true;
+  }
+}
+
+/// Copies beyond the wanted ones, left by a plan that was given up half-way, go at once from the
+/// fullest groups: their room may be needed for what the next plan loads. All that stay are used.
+void placement_driver::trim() {
+  std::map<group_id, std::size_t> held;
+  for (const auto& list : copies_) {
+    for (const copy& c : list) held[c.group] += c.is == state::held ? 1 : 0;
+  }
+  for (auto& list : copies_) {
+    while (copy* surplus = surplus_of(list, held)) {
+      --held[surplus->group];
+      leave(*surplus);
+    }
+  }
+}
+
+placement_driver::copy*
+placement_driver::surplus_of(std::vector<copy>& list,
+                             const std::map<group_id, std::size_t>& held) const {
+  std::set<node_id> nodes;
+  copy* fullest = nullptr;
+  for (copy& c : list) {
+    const holder& h = seats_.at(c.group).who;
+    if (c.is != state::held || h.drains) continue;
+    nodes.insert(h.node);
+    if (fullest == nullptr || held.at(c.group) >= held.at(fullest->group)) fullest = &c;
+  }
+  return nodes.size() > settings_.copies ? fullest : nullptr;
+}
+
+repair_input placement_driver::planning_input() const {
+  repair_input input;
+  input.shape = settings_.shape;
+  input.copies = settings_.copies;
+  input.moves_max = settings_.moves_max;
+  input.present.resize(copies_.size());
+  std::map<group_id, std::size_t> leaving;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    for (const copy& c : copies_[i]) {
+      if (c.is == state::held) input.present[i].push_back({.group = c.group, .share = c.share});
+      if (c.is == state::leaving) ++leaving[c.group];
+    }
+  }
+  for (const auto& [group, s] : seats_) {
+    holder h = s.who;
+    h.capacity -= std::min(h.capacity, leaving[group]);
+    const auto mute = silent_.find(group);
+    h.accepts_new = h.accepts_new && (mute == silent_.end() || mute->second.is_over);
+    input.holders.push_back(h);
+  }
+  for (const auto& [key, b] : barred_) {
+    if (b.is_over) continue;
+    input.barred.push_back({key.second, layer_of(key.first), expert_index{expert_of(key.first)}});
+  }
+  return input;
+}
+
+void placement_driver::plan() {
+  is_stale_ = false;
+  trim();
+  auto made = plan_repair(planning_input());
+  if (made.has_error()) {
+    news_.push_back(made.error().message());
+    return;
+  }
+  const bool is_worse = made->unplaceable.size() > unplaceable_;
+  unplaceable_ = made->unplaceable.size();
+  short_of_ = made->short_of.size();
+  if (is_worse) {
+    news_.push_back("there is no memory for " + std::to_string(unplaceable_) + " of " +
+                    std::to_string(copies_.size()) +
+                    " experts: add expert nodes, or memory to those that are there");
+  }
+  target_ = std::move(made->target);
+  for (const expert_copy& e : made->evictions) {
+    const auto i = index_of(e.layer, e.expert.value);
+    ATOLL_ASSERT(i);
+    if (copy* c = find(*i, e.group); c != nullptr && c->is == state::held) leave(*c);
+  }
+  if (!made->loads.empty()) plan_epoch_ = epochs_();
+}
+
+/// Experts with a copy to order, of which `first_copies`: those without any that is held or
+/// ordered.
+std::vector<std::size_t> placement_driver::needs(bool first_copies) const {
+  std::vector<std::size_t> all;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const bool is_first = std::none_of(copies_[i].begin(), copies_[i].end(), [](const copy& c) {
+      return c.is == state::held || c.is == state::ordered;
+    });
+    if (is_first != first_copies) continue;
+    const bool is_complete =
+        std::all_of(target_[i].begin(), target_[i].end(), [&](const experts::replica& r) {
+          const copy* c = find(i, r.group);
+          return c != nullptr && c->is != state::released;
+        });
+    if (!is_complete) all.push_back(i);
+  }
+  return all;
+}
+
+/// Other nodes with the weights, by number from the receiver's on, so that receivers spread.
+std::vector<node_id> placement_driver::sources_of(std::size_t i, node_id to) const {
+  std::set<node_id> after, before;
+  for (const copy& c : copies_[i]) {
+    const auto at = seats_.find(c.group);
+    if ((c.is != state::held && c.is != state::leaving) || at == seats_.end()) continue;
+    const node_id node = at->second.who.node;
+    if (node > to) after.insert(node);
+    if (node < to) before.insert(node);
+  }
+  std::vector<node_id> all{after.begin(), after.end()};
+  all.insert(all.end(), before.begin(), before.end());
+  constexpr std::size_t sources_max = 64;
+  if (all.size() > sources_max) all.resize(sources_max);
+  return all;
+}
+
+void placement_driver::give_orders(time_point_ns now, std::vector<placement_message>& out) {
+  std::map<group_id, std::size_t> used, open;
+  for (const auto& list : copies_) {
+    for (const copy& c : list) used[c.group] += c.is == state::released ? 0 : 1;
+  }
+  for (const auto& [key, o] : orders_) ++open[key.first];
+  std::map<slot_key, wire::load> made;
+  for (const bool first_copies : {true, false}) {
+    for (const std::size_t i : needs(first_copies)) {
+      for (const experts::replica& r : target_[i]) {
+        copy* c = find(i, r.group);
+        if (c != nullptr && c->is != state::released) continue;
+        const auto at = seats_.find(r.group);
+        if (at == seats_.end() || used[r.group] >= at->second.who.capacity) continue;
+        const slot_key key{r.group, layer_of(i)};
+        if (orders_.count(key) > 0) continue;
+        const auto sources = sources_of(i, at->second.who.node);
+        const auto known = made.find(key);
+        if (known == made.end()) {
+          if (open[r.group] >= settings_.orders_open) continue;
+          ++open[r.group];
+          made.emplace(key, wire::load{plan_epoch_, r.group, layer_of(i), {}, sources});
+        } else if (known->second.sources != sources ||
+                   known->second.experts.size() >= settings_.order_experts) {
+          continue;
+        }
+        made.at(key).experts.push_back(expert_of(i));
+        ++used[r.group];
+        if (c == nullptr) c = &copies_[i].emplace_back(copy{.group = r.group});
+        *c = copy{.group = r.group, .is = state::ordered};
+        if (first_copies) break;
+      }
+    }
+  }
+  for (auto& [key, message] : made) {
+    std::sort(message.experts.begin(), message.experts.end());
+    const node_id to = seats_.at(key.first).who.node;
+    out.push_back({to, message});
+    orders_.emplace(key, order{std::move(message), to, now});
+  }
+}
+
+/// The target becomes the map, if all of it is held.
+bool placement_driver::flip() {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    for (const experts::replica& r : target_[i]) {
+      const copy* c = find(i, r.group);
+      if (c == nullptr || c->is != state::held) return false;
+    }
+  }
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    for (copy& c : copies_[i]) {
+      if (c.is != state::held) continue;
+      const auto at = std::find_if(
+          target_[i].begin(), target_[i].end(), [&](const auto& r) { return r.group == c.group; });
+      if (at == target_[i].end()) {
+        leave(c);
+        continue;
+      }
+      if (c.is_mapped && c.share == at->share) continue;
+      c.is_mapped = true;
+      c.share = at->share;
+      has_changed_ = true;
+    }
+  }
+  // A plan is bounded; there may be more to do.
+  is_stale_ = is_stale_ || has_changed_;
+  return has_changed_;
+}
+
+/// Experts without a copy in the map do not wait for the whole plan, only for each other.
+bool placement_driver::flip_lost() {
+  if (published_ == epoch{} && !is_resumed_) return false;
+  std::vector<copy*> loaded;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    if (!is_lost(i)) continue;
+    bool is_held = false;
+    bool is_coming = false;
+    for (copy& c : copies_[i]) {
+      is_coming = is_coming || c.is == state::ordered;
+      if (c.is != state::held || !is_wanted(i, c.group)) continue;
+      is_held = true;
+      loaded.push_back(&c);
+    }
+    if (is_coming && !is_held) return false;
+  }
+  for (copy* c : loaded) c->is_mapped = true;
+  has_changed_ = has_changed_ || !loaded.empty();
+  return !loaded.empty();
+}
+
+wire::place placement_driver::map_message() const {
+  wire::place message;
+  message.epoch = published_;
+  std::set<group_id> groups;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    std::vector<wire::placement_entry> entries;
+    for (const copy& c : copies_[i]) {
+      if (!c.is_mapped) continue;
+      entries.push_back({layer_of(i), expert_of(i), c.group, static_cast<float>(c.share)});
+      groups.insert(c.group);
+    }
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+      return a.group < b.group;
+    });
+    message.entries.insert(message.entries.end(), entries.begin(), entries.end());
+  }
+  for (const group_id group : groups) {
+    const seat& s = seats_.at(group);
+    message.groups.push_back({group, s.who.node, s.slot});
+  }
+  return message;
+}
+
+void placement_driver::publish(std::vector<placement_message>& out) {
+  use_held();
+  has_changed_ = false;
+  published_ = plan_epoch_ > published_ ? plan_epoch_ : epochs_();
+  if (first_published_ == epoch{}) first_published_ = published_;
+  for (auto& list : copies_) {
+    for (copy& c : list) {
+      if (c.is == state::leaving && c.out_since == epoch{}) c.out_since = published_;
+    }
+  }
+  const wire::place message = map_message();
+  for (auto& [node, r] : readers_) {
+    if (r.uses_none) {
+      r.uses_none = false;
+      r.oldest = published_;
+    }
+    out.push_back({node, message});
+  }
+}
+
+void placement_driver::release(std::vector<placement_message>& out) {
+  std::map<slot_key, wire::release> made;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    for (copy& c : copies_[i]) {
+      if (c.is != state::leaving || c.out_since == epoch{}) continue;
+      const bool is_used = std::any_of(readers_.begin(), readers_.end(), [&](const auto& r) {
+        return !r.second.uses_none && r.second.oldest < c.out_since;
+      });
+      if (is_used) continue;
+      c.is = state::released;
+      auto& message = made[{c.group, layer_of(i)}];
+      message.experts.push_back(expert_of(i));
+    }
+  }
+  for (auto& [key, message] : made) {
+    message.epoch = published_;
+    message.group = key.first;
+    message.layer = key.second;
+    out.push_back({seats_.at(key.first).who.node, std::move(message)});
+    is_stale_ = true;
+  }
+}
+
+std::vector<experts::expert_map::held_expert> placement_driver::stuck_on(node_id node) const {
+  repair_input input = planning_input();
+  input.moves_max = 0;
+  for (holder& h : input.holders) {
+    if (h.node == node) h.drains = true;
+  }
+  const auto made = plan_repair(input);
+  std::vector<experts::expert_map::held_expert> stuck;
+  if (made.has_error()) return stuck;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const bool is_only_here =
+        !made->target[i].empty() &&
+        std::all_of(made->target[i].begin(), made->target[i].end(), [&](const auto& r) {
+          return seats_.at(r.group).who.node == node;
+        });
+    if (is_only_here) stuck.push_back({layer_of(i), expert_index{expert_of(i)}});
+  }
+  return stuck;
+}
+
+}  // namespace atl::cluster

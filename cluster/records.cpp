@@ -1,0 +1,228 @@
+#include "cluster/records.hpp"
+
+#include <boost/json.hpp>
+
+#include <array>
+#include <utility>
+
+namespace atl::cluster {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::array<std::string_view, 5> kind_names{
+    "cordon", "uncordon", "drain", "leave", "remove"};
+constexpr std::array<std::string_view, 4> state_names{"running", "done", "failed", "cancelled"};
+
+/// Reads one field: absent or of another type leaves the default.
+template <class Number>
+void read(const json::object& from, std::string_view key, Number& to) {
+  const json::value* field = from.if_contains(key);
+  if (field == nullptr) return;
+  boost::system::error_code failed;
+  const auto value = field->to_number<Number>(failed);
+  if (!failed) to = value;
+}
+
+void read(const json::object& from, std::string_view key, bool& to) {
+  const json::value* field = from.if_contains(key);
+  if (field != nullptr && field->is_bool()) to = field->get_bool();
+}
+
+void read(const json::object& from, std::string_view key, std::string& to) {
+  const json::value* field = from.if_contains(key);
+  if (field != nullptr && field->is_string()) to = std::string{field->get_string()};
+}
+
+template <class Tag, class Rep>
+void read(const json::object& from, std::string_view key, strong_id<Tag, Rep>& to) {
+  read(from, key, to.value);
+}
+
+template <class Enum, std::size_t Count>
+void read(const json::object& from,
+          std::string_view key,
+          const std::array<std::string_view, Count>& names,
+          Enum& to) {
+  std::string name;
+  read(from, key, name);
+  for (std::size_t i = 0; i < Count; ++i) {
+    if (names[i] == name) to = static_cast<Enum>(i);
+  }
+}
+
+void apply_marks(durable_state& to, const json::object& o) {
+  marks& m = to.counters;
+  read(o, "node_next", m.node_next);
+  read(o, "group_next", m.group_next);
+  read(o, "shard_next", m.shard_next);
+  read(o, "operation_next", m.operation_next);
+  read(o, "epochs", m.epochs_reserved);
+  read(o, "versions", m.versions_reserved);
+  read(o, "revisions", m.revisions_reserved);
+  read(o, "placed", m.has_placed);
+}
+
+void apply_node(durable_state& to, const json::object& o) {
+  node_record n;
+  read(o, "node", n.node);
+  read(o, "name", n.name);
+  read(o, "roles", n.roles);
+  read(o, "groups", n.groups);
+  read(o, "group_first", n.group_first);
+  read(o, "shards", n.shards);
+  read(o, "shard_first", n.shard_first);
+  read(o, "life", n.life);
+  read(o, "life_over", n.life_over);
+  read(o, "cordoned", n.is_cordoned);
+  read(o, "drained", n.is_drained);
+  read(o, "removed", n.is_removed);
+  to.nodes[n.node] = std::move(n);
+}
+
+void apply_token(durable_state& to, const json::object& o) {
+  join_token t;
+  read(o, "id", t.id);
+  read(o, "hash", t.secret_hash);
+  read(o, "roles", t.roles);
+  read(o, "uses_left", t.uses_left);
+  read(o, "created", t.created_unix_ms);
+  read(o, "expires", t.expires_unix_ms);
+  read(o, "revoked", t.is_revoked);
+  to.tokens[t.id] = std::move(t);
+}
+
+void apply_operation(durable_state& to, const json::object& o) {
+  operation made;
+  read(o, "id", made.id);
+  read(o, "operation", kind_names, made.kind);
+  read(o, "state", state_names, made.state);
+  read(o, "node", made.node);
+  read(o, "forced", made.is_forced);
+  read(o, "created", made.created_unix_ms);
+  read(o, "ended", made.ended_unix_ms);
+  read(o, "deadline", made.deadline_unix_ms);
+  read(o, "detail", made.detail);
+  to.operations[made.id] = std::move(made);
+}
+
+void apply_revoked(durable_state& to, const json::object& o) {
+  revoked_certificate c;
+  read(o, "serial", c.serial);
+  read(o, "node", c.node);
+  read(o, "at", c.unix_ms);
+  to.revoked[c.serial] = std::move(c);
+}
+
+void apply_forgotten(durable_state& to, const json::object& o) {
+  std::uint64_t operation_id = 0;
+  std::string token;
+  read(o, "operation", operation_id);
+  read(o, "token", token);
+  to.operations.erase(operation_id);
+  to.tokens.erase(token);
+}
+
+}  // namespace
+
+std::string_view to_string(operation_kind kind) noexcept {
+  return kind_names[static_cast<std::size_t>(kind)];
+}
+
+std::string_view to_string(operation_state state) noexcept {
+  return state_names[static_cast<std::size_t>(state)];
+}
+
+std::string to_record(const marks& m) {
+  return json::serialize(json::object{{"kind", "marks"},
+                                      {"node_next", m.node_next},
+                                      {"group_next", m.group_next},
+                                      {"shard_next", m.shard_next},
+                                      {"operation_next", m.operation_next},
+                                      {"epochs", m.epochs_reserved},
+                                      {"versions", m.versions_reserved},
+                                      {"revisions", m.revisions_reserved},
+                                      {"placed", m.has_placed}});
+}
+
+std::string to_record(const node_record& n) {
+  return json::serialize(json::object{{"kind", "node"},
+                                      {"node", n.node.value},
+                                      {"name", n.name},
+                                      {"roles", n.roles},
+                                      {"groups", n.groups},
+                                      {"group_first", n.group_first},
+                                      {"shards", n.shards},
+                                      {"shard_first", n.shard_first},
+                                      {"life", n.life.value},
+                                      {"life_over", n.life_over.value},
+                                      {"cordoned", n.is_cordoned},
+                                      {"drained", n.is_drained},
+                                      {"removed", n.is_removed}});
+}
+
+std::string to_record(const join_token& t) {
+  return json::serialize(json::object{{"kind", "token"},
+                                      {"id", t.id},
+                                      {"hash", t.secret_hash},
+                                      {"roles", t.roles},
+                                      {"uses_left", t.uses_left},
+                                      {"created", t.created_unix_ms},
+                                      {"expires", t.expires_unix_ms},
+                                      {"revoked", t.is_revoked}});
+}
+
+std::string to_record(const operation& o) {
+  return json::serialize(json::object{{"kind", "operation"},
+                                      {"id", o.id},
+                                      {"operation", to_string(o.kind)},
+                                      {"state", to_string(o.state)},
+                                      {"node", o.node.value},
+                                      {"forced", o.is_forced},
+                                      {"created", o.created_unix_ms},
+                                      {"ended", o.ended_unix_ms},
+                                      {"deadline", o.deadline_unix_ms},
+                                      {"detail", o.detail}});
+}
+
+std::string to_record(const revoked_certificate& c) {
+  return json::serialize(json::object{
+      {"kind", "revoked"}, {"serial", c.serial}, {"node", c.node.value}, {"at", c.unix_ms}});
+}
+
+std::string forget_operation(std::uint64_t id) {
+  return json::serialize(json::object{{"kind", "forgotten"}, {"operation", id}});
+}
+
+std::string forget_token(const std::string& id) {
+  return json::serialize(json::object{{"kind", "forgotten"}, {"token", id}});
+}
+
+result<void> apply_record(durable_state& to, std::string_view record) {
+  boost::system::error_code failed;
+  const json::value parsed = json::parse(json::string_view{record.data(), record.size()}, failed);
+  if (failed || !parsed.is_object())
+    return error{errc::io, "a record of the coordinator's journal is no JSON object"};
+  const json::object& o = parsed.get_object();
+  std::string kind;
+  read(o, "kind", kind);
+  if (kind == "marks") apply_marks(to, o);
+  if (kind == "node") apply_node(to, o);
+  if (kind == "token") apply_token(to, o);
+  if (kind == "operation") apply_operation(to, o);
+  if (kind == "revoked") apply_revoked(to, o);
+  if (kind == "forgotten") apply_forgotten(to, o);
+  return {};
+}
+
+std::vector<std::string> snapshot(const durable_state& of) {
+  std::vector<std::string> records{to_record(of.counters)};
+  for (const auto& [id, n] : of.nodes) records.push_back(to_record(n));
+  for (const auto& [id, t] : of.tokens) records.push_back(to_record(t));
+  for (const auto& [id, o] : of.operations) records.push_back(to_record(o));
+  for (const auto& [serial, c] : of.revoked) records.push_back(to_record(c));
+  return records;
+}
+
+}  // namespace atl::cluster
