@@ -181,6 +181,7 @@ private:
     const wire::adopted now = adopted();
     if (now == told_ || !is_member_) return;
     told_ = now;
+    if (parts_.adopted && now.epoch.value > 0) parts_.adopted(now.epoch);
     tell_coordinator(now);
   }
 
@@ -285,8 +286,6 @@ agent_actor spawn_agent(caf::actor_system& system, const agent_parts& parts) {
   auto self = system.spawn<agent>(parts);
   parts.mail->bind(agent_slot,
                    [self](incoming_ptr message) { caf::anon_send(self, std::move(message)); });
-  caf::anon_send(self, start_atom::value);
-  caf::anon_send(self, tick_atom::value);
   return self;
 }
 

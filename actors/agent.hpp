@@ -50,9 +50,10 @@ struct agent_parts {
   std::function<void(const error&)> refused = {};  // for good: it does not try again
   std::function<void(members_ptr)> members = {};
   std::function<void(std::optional<error>)> dismissed = {};
+  std::function<void(epoch)> adopted = {};  // all routers of the node use it
 };
 
-/// Spawns the actor, binds it to its slot and starts it.
+/// Spawns the actor and binds it to its slot. It begins with start_atom and tick_atom.
 agent_actor spawn_agent(caf::actor_system& system, const agent_parts& parts);
 
 }  // namespace atl::actors

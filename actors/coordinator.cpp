@@ -69,10 +69,7 @@ private:
   time_point_ns now() const { return parts_.time->now(); }
 
   void start() {
-    if (parts_.own_join)
-      control_.joined(parts_.mail->self(), *parts_.own_join, now());
-    else
-      control_.tick(now());
+    control_.tick(now());
     go_on();
   }
 
@@ -175,21 +172,10 @@ private:
       if (const auto* sent = std::get_if<cluster::send_effect>(&e)) send(*sent);
       if (const auto* told = std::get_if<cluster::event>(&e)) log(*told);
     }
-    if (own_adopted_ == epoch{}) return;
-    const epoch used = std::exchange(own_adopted_, epoch{});
-    control_.adopted(parts_.mail->self(), {used, used}, now());
-    go_on();
   }
 
   void send(const cluster::send_effect& e) {
     const bool is_own = e.to == parts_.mail->self();
-    const auto* map = std::get_if<wire::place>(&e.body);
-    if (is_own && parts_.own_join && map != nullptr) {
-      for (const auto& router : parts_.routers)
-        log_lost(parts_.mail->send(coordinator_slot, router, *map), router.node);
-      own_adopted_ = map->epoch;
-      return;
-    }
     const auto* answer = std::get_if<wire::welcome>(&e.body);
     if (is_own && answer != nullptr && answer->cause)
       ready(error{answer->cause->code, answer->cause->text});
@@ -264,7 +250,6 @@ private:
   std::uint64_t records_durable_ = 0;  // of those, written
   std::uint64_t records_passed_ = 0;   // of those, what depends on them may be sent
   std::optional<time_point_ns> armed_;
-  epoch own_adopted_;
   bool is_writing_ = false;
   bool journal_was_bad_ = false;
   expert_counts counts_;

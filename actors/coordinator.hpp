@@ -8,6 +8,7 @@
 // reserved before. Load reports add up to the counters that balancing will read.
 #pragma once
 
+#include "actors/control_call.hpp"
 #include "actors/mailroom.hpp"
 #include "actors/messages.hpp"
 #include "cluster/control.hpp"
@@ -20,19 +21,6 @@
 
 namespace atl::actors {
 
-/// A command or a question of an operator, from any thread. `run` is called by the coordinator and
-/// returns within a millisecond; then `done`, once: when what it decided is durable, or with the
-/// disk's error.
-struct control_call {
-  std::function<void(cluster::control&, time_point_ns now)> run;
-  std::function<void(result<void>)> done;  // may be empty
-};
-
-/// Appends records to stable storage, in the order of calls, and tells from any thread when they
-/// are there. Not called again before it has told.
-using journal_function =
-    std::function<void(std::vector<std::string> records, std::function<void(result<void>)> done)>;
-
 struct coordinator_parts {
   mailroom* mail = nullptr;
   const clock* time = nullptr;
@@ -44,9 +32,6 @@ struct coordinator_parts {
   bool fails_fast = false;
   std::function<void(result<void>)>
       ready;  // called once, when the first placement is in force or cannot be
-  // Of a node whose agent does not join by itself: what to say in its place, and its routers.
-  std::optional<transport::wire::join> own_join;
-  std::vector<transport::address> routers;
 };
 
 coordinator_actor spawn_coordinator(caf::actor_system& system, const coordinator_parts& parts);

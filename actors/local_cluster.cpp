@@ -1,273 +1,57 @@
 #include "actors/local_cluster.hpp"
 
-#include "actors/assembly.hpp"
-#include "actors/device_scheduler.hpp"
-#include "attention/shard_compute.hpp"
-#include "runtime/base/clock.hpp"
 #include "runtime/base/log.hpp"
-#include "runtime/model/logprobs.hpp"
-#include "runtime/tensor/cpu_device.hpp"
 
-#include <caf/actor_system.hpp>
-#include <caf/scoped_actor.hpp>
-#include <caf/send.hpp>
-
-#include <condition_variable>
 #include <future>
-#include <mutex>
-#include <set>
 #include <utility>
 
 namespace atl::actors {
-namespace {
 
-// An actor answers a question between two messages; only a machine in trouble takes longer.
-constexpr auto answer_patience = std::chrono::seconds{30};
-
-constexpr duration_ns timeout_max = std::chrono::hours{24 * 7};
-constexpr std::uint32_t tenant_share_max = 1000;
-
-template <class Answer, class Handle, class Question>
-Answer ask(caf::actor_system& system, const Handle& whom, Question question) {
-  Answer answer{};
-  caf::scoped_actor self{system};
-  self->request(whom, answer_patience, question)
-      .receive([&](const Answer& a) { answer = a; },
-               [&](const caf::error&) {
-                 log_error("an actor did not answer a question about its state");
-               });
-  return answer;
+cluster::placed_model placed_model_of(const model::model_weights& weights) {
+  cluster::placed_model m;
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    if (!weights.layers[l].moe) continue;
+    m.shape.layers.emplace_back(static_cast<std::uint32_t>(l));
+    const auto& e = weights.layers[l].experts.front();
+    m.expert_bytes = e.gate.bytes() + e.up.bytes() + e.down.bytes();
+  }
+  m.shape.experts = static_cast<std::uint32_t>(weights.config.routed_experts);
+  return m;
 }
 
-result<void> check(const generation_request& r, const model::model_config& config) {
-  if (r.prompt.empty()) return error{errc::invalid_argument, "the prompt has no tokens"};
-  for (std::size_t i = 0; i < r.prompt.size(); ++i) {
-    if (r.prompt[i] >= 0 && r.prompt[i] < config.vocab_size) continue;
-    return error{errc::invalid_argument,
-                 "token " + std::to_string(r.prompt[i]) + " at position " + std::to_string(i) +
-                     " of the prompt is out of range: the model has ids 0 to " +
-                     std::to_string(config.vocab_size - 1)};
-  }
-  if (r.tokens_max < 0 || r.tokens_max > config.max_position)
-    return error{errc::invalid_argument,
-                 "tokens to generate " + std::to_string(r.tokens_max) + ": must be between 0 and " +
-                     std::to_string(config.max_position)};
-  if (r.timeout && (r.timeout->count() <= 0 || *r.timeout > timeout_max))
-    return error{errc::invalid_argument, "timeout: it must be above 0 and at most a week"};
-  if (r.tenant_share < 1 || r.tenant_share > tenant_share_max)
-    return error{errc::invalid_argument,
-                 "share of a tenant " + std::to_string(r.tenant_share) +
-                     ": must be between 1 and " + std::to_string(tenant_share_max)};
-  if (r.logprobs_top && (*r.logprobs_top < 0 || *r.logprobs_top > model::logprobs_top_max))
-    return error{errc::invalid_argument,
-                 "log-probabilities of the " + std::to_string(*r.logprobs_top) +
-                     " most likely tokens: must be between 0 and " +
-                     std::to_string(model::logprobs_top_max)};
-  if (r.prompt_logprobs && !r.logprobs_top)
-    return error{errc::invalid_argument,
-                 "log-probabilities of the prompt are asked for without those of the answer"};
-  return model::validate(r.sampling);
+result<node_setup> single_node(std::shared_ptr<const model::model_weights> weights,
+                               const cluster_options& options,
+                               std::shared_ptr<const model::tokenizer> words) {
+  node_setup s;
+  ATOLL_ASSIGN(s.options, resolved(options, weights->config));
+  s.config = weights->config;
+  s.words = std::move(words);
+  // The checkpoint was found to fit, mapped; pieces are rounded up to 64 bytes.
+  s.expert_bytes = 2 * weights->bytes;
+  coordination c;
+  c.settings.model = placed_model_of(*weights);
+  c.settings.copies = static_cast<std::uint32_t>(s.options.replicas);
+  c.settings.admits_unknown = true;
+  c.settings.unix_ms = unix_time_ms;
+  c.fails_fast = true;
+  s.coordinates = std::move(c);
+  s.weights = std::move(weights);
+  return s;
 }
-
-}  // namespace
-
-class local_cluster::impl {
-public:
-  impl(std::shared_ptr<const model::model_weights> weights,
-       const cluster_options& options,
-       std::shared_ptr<const model::tokenizer> words)
-      : weights_{std::move(weights)},
-        options_{options},
-        grammars_{words == nullptr ? nullptr
-                                   : std::make_shared<model::constraint_cache>(std::move(words))},
-        device_{options.threads},
-        config_{device_} {
-    system_.emplace(config_);
-  }
-
-  result<void> start() {
-    std::promise<result<void>> ready;
-    auto waiting = ready.get_future();
-    auto made = assemble({&*system_, &device_, &time_, {}, grammars_},
-                         weights_,
-                         options_,
-                         [&ready](result<void> outcome) { ready.set_value(std::move(outcome)); });
-    if (made.has_error()) return made.error();
-    all_ = std::move(*made);
-    return waiting.get();
-  }
-
-  ~impl() {
-    if (all_) {
-      end_requests();
-      dismiss(*all_);
-      // Actors use the mailroom to their end, and handles must not outlive the system.
-      system_->await_all_actors_done();
-      device_.wait_idle();  // completions hold handles until they return
-      all_->mail->unbind();
-      all_.reset();
-    }
-    system_.reset();
-  }
-  impl(const impl&) = delete;
-  impl& operator=(const impl&) = delete;
-
-  result<request_id> submit(generation_request request, generation_listener listener) {
-    ATOLL_TRY(check(request, weights_->config));
-    if (!request.constraint.empty()) ATOLL_TRY(compile(request.constraint));
-    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
-    ATOLL_TRY(all_->desk->enter(prompt, request.tokens_max));
-    request_id id;
-    {
-      const std::lock_guard lock{mutex_};
-      id = request_id{++last_request_};
-      open_.insert(id);
-    }
-    auto submitted = std::make_shared<gateway_submit>();
-    submitted->id = id;
-    submitted->request = std::move(request);
-    submitted->listener = std::move(listener);
-    submitted->since = time_.now();
-    submitted->gone = [this, id] { forget(id); };
-    caf::anon_send(all_->gateway, std::move(submitted));
-    return id;
-  }
-
-  const front_desk& desk() const { return *all_->desk; }
-  front_desk& desk() { return *all_->desk; }
-
-  void cancel(request_id id) { caf::anon_send(all_->gateway, id); }
-
-  const cluster_options& options() const noexcept { return options_; }
-
-  cluster_counters counters() {
-    cluster_counters c;
-    const mailroom::traffic mail = all_->mail->counts();
-    c.frames_sent = mail.frames;
-    c.frame_bytes_sent = mail.bytes;
-    c.frames_refused = mail.refused;
-    for (const auto& s : all_->shards) {
-      const auto h = ask<held>(*system_, s, held_atom::value);
-      c.steps += h.steps;
-      c.rows += h.rows;
-      for (std::size_t i = 0; i < c.steps_by_rows.size(); ++i)
-        c.steps_by_rows[i] += h.steps_by_rows[i];
-      c.prefix_queries += h.prefix_queries;
-      c.prefix_hits += h.prefix_hits;
-      c.page_evictions += h.page_evictions;
-    }
-    // The report reaches the coordinator's mailbox before this answer comes, so the question after
-    // it sees it.
-    ask<bool>(*system_, all_->agent, report_atom::value);
-    c.expert_rows = ask<expert_counts>(*system_, all_->coordinator, counts_atom::value).rows;
-    for (std::size_t layer = 0; layer < c.expert_rows.size(); ++layer)
-      if (!weights_->config.is_moe(static_cast<std::int64_t>(layer))) c.expert_rows[layer].clear();
-    return c;
-  }
-
-  cluster_usage usage() {
-    cluster_usage u;
-    u.requests = ask<held>(*system_, all_->gateway, held_atom::value).requests;
-    for (const auto& s : all_->shards) {
-      const auto h = ask<held>(*system_, s, held_atom::value);
-      u.sequences += h.sequences;
-      u.pages_used += h.pages_used;
-      u.pages_total += h.pages_total;
-      u.pages_cached += h.pages_cached;
-    }
-    u.page_bytes = attention::shard_compute::page_bytes(weights_->config);
-    for (const auto& r : all_->routers)
-      u.rows_in_flight += ask<held>(*system_, r, held_atom::value).rows_in_flight;
-    return u;
-  }
-
-  std::string description() const {
-    const auto count = [](int n, const char* what) {
-      return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
-    };
-    return "1 gateway, " + count(options_.attention_shards, "attention shard") + ", " +
-           count(options_.attention_shards, "router") + ", " +
-           count(options_.expert_groups, "expert group") + ", 1 node agent, 1 coordinator; " +
-           device_.description() + "; " + std::string{to_string(*options_.isa)} + "; " +
-           (options_.numerics == kernels::numerics::fast ? "fast" : "invariant") + " numerics";
-  }
-
-private:
-  /// On the caller's thread, so that a shard finds it compiled.
-  result<void> compile(const std::string& constraint) {
-    if (grammars_ == nullptr)
-      return error{errc::unsupported,
-                   "constrained answers need the model's tokenizer.json, which is not there"};
-    const auto compiled = grammars_->get(constraint);
-    if (compiled.has_error()) return compiled.error();
-    return {};
-  }
-
-  void forget(request_id id) {
-    const std::lock_guard lock{mutex_};
-    open_.erase(id);
-    if (open_.empty()) none_open_.notify_all();
-  }
-
-  void end_requests() {
-    std::unique_lock lock{mutex_};
-    for (const request_id id : open_) cancel(id);
-    none_open_.wait(lock, [this] { return open_.empty(); });
-  }
-
-  // In this order: what stands below outlives what stands on it.
-  std::shared_ptr<const model::model_weights> weights_;
-  cluster_options options_;
-  std::shared_ptr<model::constraint_cache> grammars_;
-  steady_clock time_;
-  tensor::cpu_device device_;
-  device_system_config config_;
-  std::optional<caf::actor_system> system_;
-  std::optional<assembly> all_;
-  std::mutex mutex_;
-  std::condition_variable none_open_;
-  std::set<request_id> open_;
-  std::uint64_t last_request_ = 0;
-};
-
-local_cluster::local_cluster(std::unique_ptr<impl> made) noexcept : impl_{std::move(made)} {}
-local_cluster::~local_cluster() = default;
 
 result<std::unique_ptr<local_cluster>>
 local_cluster::start(std::shared_ptr<const model::model_weights> weights,
                      const cluster_options& options,
                      std::shared_ptr<const model::tokenizer> words) {
-  ATOLL_ASSIGN(const auto chosen, resolved(options, weights->config));
-  auto made = std::make_unique<impl>(std::move(weights), chosen, std::move(words));
-  ATOLL_TRY(made->start());
-  return std::make_unique<local_cluster>(std::move(made));
+  ATOLL_ASSIGN(auto s, single_node(std::move(weights), options, std::move(words)));
+  // Shared: the worker may still be leaving set_value() when the outcome is known here.
+  const auto ready = std::make_shared<std::promise<result<void>>>();
+  auto outcome = ready->get_future();
+  s.ready = [ready](result<void> r) { ready->set_value(std::move(r)); };
+  ATOLL_ASSIGN(auto made, make(std::move(s)));
+  auto cluster = std::make_unique<local_cluster>(std::move(made));
+  ATOLL_TRY(outcome.get());
+  return cluster;
 }
-
-result<request_id> local_cluster::submit(generation_request request, generation_listener listener) {
-  return impl_->submit(std::move(request), std::move(listener));
-}
-
-result<void> local_cluster::admits() const { return impl_->desk().ask(); }
-duration_ns local_cluster::retry_after() const { return impl_->desk().retry_after(); }
-
-result<void> local_cluster::set_queue_limit(int queued_max) {
-  if (queued_max < 0 || queued_max > queue_size_max)
-    return error{errc::invalid_argument,
-                 "--queue-size " + std::to_string(queued_max) + ": it must be between 0 and " +
-                     std::to_string(queue_size_max)};
-  impl_->desk().set_queue_limit(queued_max);
-  return {};
-}
-
-cluster_gauges local_cluster::gauges() const {
-  const auto f = impl_->desk().now();
-  return {f.running, f.waiting, f.queue_limit, f.tokens_reserved, f.tokens_limit};
-}
-
-void local_cluster::cancel(request_id id) { impl_->cancel(id); }
-const cluster_options& local_cluster::options() const noexcept { return impl_->options(); }
-cluster_counters local_cluster::counters() const { return impl_->counters(); }
-cluster_usage local_cluster::usage() const { return impl_->usage(); }
-std::string local_cluster::description() const { return impl_->description(); }
 
 }  // namespace atl::actors

@@ -1,68 +1,23 @@
-// A whole cluster in one process: gateway, attention shards with their routers, expert groups, a
-// node agent and the coordinator, as actors that exchange checked frames over the loopback
-// transport. What a laptop runs, and what every command that generates text stands on.
-//
-// Threads: all members may be called from any thread. Events of a request arrive one after the
-// other on worker threads; a listener returns within microseconds (it moves the event to where it
-// is wanted) and may call submit() and cancel(), but must not destroy the cluster. The destructor
-// cancels what is running and waits for it.
+// A whole cluster in one process: a node with all roles and no paths to others. What a laptop runs,
+// and what every command that generates text stands on.
 #pragma once
 
-#include "actors/cluster_options.hpp"
-#include "actors/generation.hpp"
-#include "runtime/base/result.hpp"
-#include "runtime/model/tokenizer.hpp"
-#include "runtime/model/weights.hpp"
+#include "actors/node.hpp"
 
-#include <array>
-#include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 namespace atl::actors {
 
-/// Counts since the start; a snapshot.
-struct cluster_counters {
-  std::uint64_t frames_sent = 0;
-  std::uint64_t frame_bytes_sent = 0;  // metadata and payload
-  std::uint64_t frames_refused = 0;    // failed a check on arrival
-  std::uint64_t steps = 0;             // micro-batches computed
-  std::uint64_t rows = 0;              // token rows computed
-  // [i] counts micro-batches of up to 2^i rows and more than 2^(i-1), the last all larger ones.
-  std::array<std::uint64_t, 14> steps_by_rows{};
-  // [layer][expert], all groups; a layer without experts has none.
-  std::vector<std::vector<std::uint64_t>> expert_rows;
-  std::uint64_t prefix_queries = 0;  // tokens known of requests that started
-  std::uint64_t prefix_hits = 0;     // of them, tokens found in the prefix cache
-  std::uint64_t page_evictions = 0;  // cached pages given up for others
-};
+/// What of a model is placed on groups.
+cluster::placed_model placed_model_of(const model::model_weights& weights);
 
-/// Held resources; all zero when nothing runs, but for pages_total, pages_cached and page_bytes.
-struct cluster_usage {
-  std::uint64_t requests = 0;    // known to the gateway
-  std::uint64_t sequences = 0;   // known to shards
-  std::uint64_t pages_used = 0;  // by running requests
-  std::uint64_t pages_total = 0;
-  std::uint64_t pages_cached = 0;    // held by no request, kept for later ones
-  std::uint64_t page_bytes = 0;      // of one page
-  std::uint64_t rows_in_flight = 0;  // between routers and groups
-};
+/// A node with all roles and no others: the whole of a cluster. Refuses what cannot be, naming
+/// option, value and remedy.
+result<node_setup> single_node(std::shared_ptr<const model::model_weights> weights,
+                               const cluster_options& options,
+                               std::shared_ptr<const model::tokenizer> words);
 
-/// What a board shows of the door; a snapshot.
-struct cluster_gauges {
-  std::int64_t running = 0;      // requests at shards
-  std::int64_t waiting = 0;      // requests at the gateway
-  std::int64_t queue_limit = 0;  // of the latter
-  std::int64_t tokens_reserved = 0;
-  std::int64_t tokens_limit = 0;
-};
-
-class local_cluster {
-  class impl;
-
+class local_cluster final : public node {
 public:
   /// Starts all actors and returns when the coordinator's first placement is in force. `words` are
   /// for constrained answers, which are refused without.
@@ -70,36 +25,7 @@ public:
   start(std::shared_ptr<const model::model_weights> weights,
         const cluster_options& options,
         std::shared_ptr<const model::tokenizer> words = nullptr);
-  explicit local_cluster(std::unique_ptr<impl> made) noexcept;  // by start
-  ~local_cluster();
-
-  /// Takes a request, or refuses it at once: overloaded, invalid_argument (naming field and value).
-  result<request_id> submit(generation_request request, generation_listener listener);
-
-  /// Whether submit() would refuse every request now, and why: overloaded. Takes no time.
-  result<void> admits() const;
-  /// When a client that was refused may try again, from how fast requests end: whole seconds in
-  /// [1, 60].
-  duration_ns retry_after() const;
-  /// Requests that may wait (cluster_options::queued_max), from now on; those that wait stay.
-  /// invalid_argument outside [0, queue_size_max].
-  result<void> set_queue_limit(int queued_max);
-  /// Takes no time and asks nobody.
-  cluster_gauges gauges() const;
-
-  /// The request ends with finish_reason::cancelled, and all it held is free within a step. No
-  /// effect when it ended.
-  void cancel(request_id id);
-
-  const cluster_options& options() const noexcept;
-  cluster_counters counters() const;
-  /// Asks every actor; waits for their answers.
-  cluster_usage usage() const;
-  /// For people: actors by kind, device, instruction set.
-  std::string description() const;
-
-private:
-  std::unique_ptr<impl> impl_;
+  using node::node;
 };
 
 }  // namespace atl::actors

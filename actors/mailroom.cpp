@@ -57,14 +57,17 @@ void mailroom::close() {
 }
 
 void mailroom::bind(std::uint32_t slot, deliver_function deliver) {
+  const std::lock_guard lock{slots_mutex_};
   slots_[slot] = std::move(deliver);
 }
 
 void mailroom::watch_connections(std::function<void(connection_lost)> tell) {
+  const std::lock_guard lock{slots_mutex_};
   tell_lost_ = std::move(tell);
 }
 
 void mailroom::unbind() {
+  const std::lock_guard lock{slots_mutex_};
   slots_.clear();
   tell_lost_ = nullptr;
 }
@@ -169,6 +172,7 @@ bool mailroom::is_news(path_index path, const transport::frame_header& h) {
 void mailroom::take(path_index path, transport::frame&& f) noexcept {
   if (!is_news(path, f.header)) return;
   auto body = transport::wire::decode(f);
+  const std::shared_lock slots_lock{slots_mutex_};
   const auto slot = slots_.find(f.header.destination.slot);
   if (body.has_error() || slot == slots_.end()) {
     {
@@ -192,6 +196,7 @@ void mailroom::lost(path_index path, transport::node_identity who, const error& 
     auto& known = peers_[who.node].endpoints[path];
     if (known != nullptr && known->peer() == who) dropped = std::exchange(known, nullptr);
   }
+  const std::shared_lock slots_lock{slots_mutex_};
   if (!tell_lost_ || path == self_path) return;
   tell_lost_(connection_lost{who, static_cast<transport::plane>(path), cause.message()});
 }

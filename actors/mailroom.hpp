@@ -6,7 +6,8 @@
 // A message goes by the path of its kind (transport/plane.hpp); one to the node itself goes through
 // a loopback, whatever the paths are.
 //
-// Threads: bind() and watch_connections() before the first frame; the rest from any thread.
+// Threads: all members from any thread; what bind() and watch_connections() are given is called
+// without a lock that a sender may want.
 #pragma once
 
 #include "actors/messages.hpp"
@@ -21,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 
 namespace atl::actors {
 
@@ -46,6 +48,7 @@ public:
   /// Losses that a medium tells of go to `tell`, likewise.
   void watch_connections(std::function<void(connection_lost)> tell);
   /// Forgets all of them, and with them what names an actor. After the last actor has ended.
+  /// Returns when none of them is being called.
   void unbind();
 
   /// Whose frames are taken from now on, and where peers are. A node that is dead, or was a member
@@ -98,6 +101,7 @@ private:
   transport::node_identity self_;
   node_links links_;
   std::array<std::shared_ptr<port>, 3> ports_;
+  std::shared_mutex slots_mutex_;  // the next two; held by many while they deliver
   std::map<std::uint32_t, deliver_function> slots_;
   std::function<void(connection_lost)> tell_lost_;
   mutable std::mutex mutex_;  // peers and counts; not held while sending or delivering

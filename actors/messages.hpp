@@ -170,7 +170,7 @@ using start_atom = caf::atom_constant<caf::atom("start")>;
 struct gateway_submit;  // gateway.hpp: carries a listener
 using gateway_submit_ptr = std::shared_ptr<gateway_submit>;
 
-struct control_call;  // coordinator.hpp: carries functions
+struct control_call;  // control_call.hpp: carries functions
 using control_call_ptr = std::shared_ptr<control_call>;
 
 }  // namespace atl::actors

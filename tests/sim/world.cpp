@@ -1,6 +1,7 @@
 #include "tests/sim/world.hpp"
 
 #include "actors/assembly.hpp"
+#include "actors/local_cluster.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/tensor/inline_device.hpp"
 #include "transport/sim/sim.hpp"
@@ -140,15 +141,10 @@ public:
   world& operator=(const world&) = delete;
 
   result<outcome> run() {
-    ATOLL_ASSIGN(const auto options, actors::resolved(what_.options, weights_->config));
-    ATOLL_ASSIGN(all_,
-                 actors::assemble({&*system_,
-                                   &device_,
-                                   time_.get(),
-                                   {.data = {}, .control = {}, .own = link_, .book = {}}},
-                                  weights_,
-                                  options,
-                                  [this](result<void> r) { ready_.emplace(std::move(r)); }));
+    ATOLL_ASSIGN(auto setup, actors::single_node(weights_, what_.options, nullptr));
+    setup.links.own = link_;
+    setup.ready = [this](result<void> r) { ready_.emplace(std::move(r)); };
+    ATOLL_ASSIGN(all_, actors::assemble({&*system_, &device_, time_.get()}, setup));
     ATOLL_TRY(run_until([&] { return ready_.has_value(); }, "the first placement"));
     ATOLL_TRY(*ready_);
     for (std::size_t i = 0; i < what_.requests.size(); ++i) submit(i);
@@ -165,7 +161,6 @@ public:
     outcome_.trace_hash = network_.trace_hash();
     outcome_.last_draw = random_.next();
     outcome_.virtual_ns = time_->now().value;
-    count_held();
     return outcome_;
   }
 
@@ -241,8 +236,23 @@ private:
     return {};
   }
 
+  void run_for(duration_ns time) {
+    const time_point_ns until = time_->now() + time;
+    while (time_->now() < until && (turn() || event() || wait())) {
+    }
+    while (turn()) {
+    }
+  }
+
+  /// Until nothing is held any more, or so long that it never will be; heartbeats and reports go on
+  /// for ever.
   void drain() {
-    while (turn() || event() || wait()) {
+    for (int i = 0; i < 60; ++i) {
+      run_for(std::chrono::seconds{2});
+      count_held();
+      if (outcome_.requests + outcome_.sequences + outcome_.pages_used + outcome_.rows_in_flight ==
+          0)
+        return;
     }
   }
 
@@ -258,6 +268,8 @@ private:
 
   void count_held() {
     outcome_.requests = held_by(all_->gateway).requests;
+    outcome_.pages_used = outcome_.sequences = outcome_.rows_in_flight = 0;
+    outcome_.prefix_hits = outcome_.page_evictions = 0;
     for (const auto& s : all_->shards) {
       const auto h = held_by(s);
       outcome_.pages_used += h.pages_used;

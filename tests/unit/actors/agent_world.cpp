@@ -86,6 +86,8 @@ agent_node& agent_world::add_node(std::uint32_t id, const agent_setup& setup) {
   parts.members = [at](members_ptr m) { at->members.push_back(std::move(m)); };
   parts.dismissed = [at](std::optional<error> e) { at->dismissals.push_back(std::move(e)); };
   n->agent = spawn_agent(*system_, parts);
+  caf::anon_send(n->agent, start_atom::value);
+  caf::anon_send(n->agent, tick_atom::value);
   n->mail->watch_connections(
       [agent = n->agent](connection_lost l) { caf::anon_send(agent, std::move(l)); });
   nodes_.emplace_back(id, std::move(n));

@@ -1,0 +1,184 @@
+"""Real processes, real transports, real signals: every request ends exactly once, with the bytes of
+an undisturbed run.
+
+ATOLL_CHAOS_SEED chooses the schedule of faults, ATOLL_CHAOS_SECONDS how long the long test lasts.
+"""
+
+import os
+import random
+import time
+
+import pytest
+
+from cluster import LocalCluster, Ledger, Node, bodies, pause, stream, until
+
+SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "1"))
+SECONDS = float(os.environ.get("ATOLL_CHAOS_SECONDS", "20"))
+QUIET_WITHIN = 5.0  # everything that requests held is free by then
+
+
+def expected_of(url, asked):
+    answers = [stream(url, body, i) for i, body in enumerate(asked)]
+    for answer in answers:
+        assert answer.error is None, answer.error
+        assert answer.text
+    return answers
+
+
+def assert_clean(ledger, expected, what):
+    failed, different = ledger.check(expected)
+    assert not failed, f"seed {SEED}, {what}: {len(failed)} of {len(ledger.answers)} failed, " \
+                       f"first: request {failed[0].index}: {failed[0].error}"
+    assert not different, f"seed {SEED}, {what}: {len(different)} answers differ, first: request " \
+                          f"{different[0].index}: {different[0].text!r}"
+
+
+def is_healthy(cluster):
+    status = cluster.operator("cluster", "status", check=False)
+    return status and status.get("state") == "healthy"
+
+
+@pytest.fixture(scope="module", params=["ucx", "tls"])
+def cluster(request):
+    with LocalCluster("--attention-nodes", "2", "--expert-nodes", "3", "--replicas", "2",
+                      "--data-transport", request.param, "--restart") as running:
+        running.asked = bodies()
+        running.expected = expected_of(running.url, running.asked)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy_again(cluster):
+    yield
+    for node in cluster.nodes:
+        try:
+            node.thaw()
+        except ProcessLookupError:
+            pass
+
+    def is_back():
+        cluster.follow_restarts()
+        return all(n.is_running() for n in cluster.nodes) and is_healthy(cluster)
+    until("the cluster is whole again", is_back, 60)
+
+
+def test_one_answer_however_many_machines(cluster):
+    with LocalCluster("--attention-nodes", "1", "--expert-nodes", "1", "--replicas", "1",
+                      "--data-transport", "tls") as other:
+        for body, wanted in zip(cluster.asked, cluster.expected):
+            assert stream(other.url, body).same_as(wanted)
+
+
+def hurt_once(cluster, hurt, clients=16, answers=64):
+    """Streams run, then `hurt` strikes, and all go on to their ends."""
+    with Ledger(cluster.url, cluster.asked, clients, requests=answers) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 4, 60)
+        hurt()
+        ledger.wait()
+    return ledger
+
+
+def test_an_expert_node_killed(cluster):
+    victim = cluster.of("expert")[SEED % 3]
+    ledger = hurt_once(cluster, victim.kill)
+    assert_clean(ledger, cluster.expected, f"kill -9 of {victim.name}")
+
+
+def test_an_attention_node_killed(cluster):
+    victim = cluster.of("attention")[SEED % 2]
+    ledger = hurt_once(cluster, victim.kill)
+    assert_clean(ledger, cluster.expected, f"kill -9 of {victim.name}")
+
+
+@pytest.mark.parametrize("seconds", [0.2, 5.0])
+@pytest.mark.parametrize("role", ["expert", "attention", "coordinator"])
+def test_a_frozen_node(cluster, role, seconds):
+    victim = cluster.of(role)[SEED % len(cluster.of(role))]
+
+    def freeze():
+        victim.freeze()
+        pause(seconds)
+        victim.thaw()
+    ledger = hurt_once(cluster, freeze)
+    assert_clean(ledger, cluster.expected, f"{victim.name} frozen for {seconds} s")
+
+
+def test_the_coordinator_killed(cluster):
+    victim = cluster.of("coordinator")[0]
+    ledger = hurt_once(cluster, victim.kill)
+    assert_clean(ledger, cluster.expected, "kill -9 of the coordinator")
+
+
+def test_a_lost_gateway_frees_what_its_streams_held(cluster):
+    victim = cluster.of("gateway")[0]
+    with Ledger(cluster.url, cluster.asked, 8, requests=8) as ledger:
+        until("streams run", lambda: any_sequences(cluster) > 0, 30)
+        victim.kill()
+        killed = time.monotonic()
+        ledger.wait()
+    for answer in ledger.answers:
+        assert answer.error or answer.is_done
+        assert not (answer.is_done and answer.error), "cut streams do not end as if whole"
+    until("the shards let go", lambda: any_sequences(cluster) == 0, 3.0)
+    assert time.monotonic() - killed < 30
+
+
+def any_sequences(cluster):
+    nodes = cluster.operator("node", "list", check=False) or []
+    return sum(n.get("sequences", 0) for n in nodes)
+
+
+def test_drain_moves_work_and_ends(cluster):
+    victim = cluster.of("expert")[0]
+    with Ledger(cluster.url, cluster.asked, 8) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 2, 60)
+        cluster.operator("node", "drain", str(victim.id), "--deadline", "60s")
+        drained = len(ledger.answers)
+        until("streams go on", lambda: len(ledger.answers) >= drained + 8, 60)
+        cluster.operator("node", "uncordon", str(victim.id))
+    assert_clean(ledger, cluster.expected, f"drain of {victim.name}")
+
+
+def test_a_rolling_restart_of_every_node(cluster):
+    with Ledger(cluster.url, cluster.asked, 8) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 2, 60)
+        for node in cluster.nodes:
+            if node.role == "gateway":
+                continue  # its own streams end with it
+            old = node.pid
+            node.signal(15)
+
+            def is_back(node: Node = node, old=old):
+                cluster.follow_restarts()
+                return node.pid != old and node.is_running() and is_healthy(cluster)
+            until(f"{node.name} is back", is_back, 60)
+    assert_clean(ledger, cluster.expected, "rolling restart")
+
+
+def test_chaos(cluster):
+    """Faults every few seconds, at most one node down or frozen at a time and one role twice never
+    in a row, so that what is asked can be done."""
+    random_source = random.Random(SEED)
+    ends = time.monotonic() + SECONDS
+    done = []
+    with Ledger(cluster.url, cluster.asked, 12) as ledger:
+        while time.monotonic() < ends:
+            pause(random_source.uniform(0.5, 2.0))
+            role = random_source.choice(["expert", "expert", "attention", "coordinator"])
+            victim = random_source.choice(cluster.of(role))
+            kind = random_source.choice(["kill", "freeze", "blink"])
+            done.append((kind, victim.name))
+            if kind == "kill":
+                victim.kill()
+            else:
+                victim.freeze()
+                pause(0.2 if kind == "blink" else random_source.uniform(2.5, 5.0))
+                victim.thaw()
+
+            def is_back():
+                cluster.follow_restarts()
+                return all(n.is_running() for n in cluster.nodes) and is_healthy(cluster)
+            until(f"whole again after {done[-1]}", is_back, 60)
+    assert_clean(ledger, cluster.expected, f"chaos {done}")
+    assert len(ledger.answers) > len(done)
+    until("the shards let go", lambda: any_sequences(cluster) == 0, QUIET_WITHIN)
