@@ -34,9 +34,9 @@ public:
   virtual bool deliver(frame&& f) noexcept = 0;
   /// The peer has taken the connection, and is in this life.
   virtual void welcomed(outgoing& to, incarnation life) = 0;
-  virtual void left(incoming& gone) noexcept = 0;
+  virtual void left(incoming& gone) = 0;
   /// The connection has ended; `cause` is none where this end wanted it.
-  virtual void left(outgoing& gone, const error* cause) noexcept = 0;
+  virtual void left(outgoing& gone, const error* cause) = 0;
 };
 
 }  // namespace atl::transport::tls

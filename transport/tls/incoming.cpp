@@ -240,7 +240,7 @@ void incoming::on_deadline() {
   close();
 }
 
-void incoming::close() noexcept {
+void incoming::close() {
   if (std::exchange(phase_, phase::closed) == phase::closed) return;
   const auto self = shared_from_this();
   deadline_.cancel();

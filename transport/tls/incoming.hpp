@@ -18,7 +18,7 @@ public:
 
   void start();
   /// The hub hears of it.
-  void close() noexcept;
+  void close();
 
   std::uint64_t id() const noexcept { return id_; }
   /// The peer, once it is proved and admitted.

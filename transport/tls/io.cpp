@@ -64,8 +64,10 @@ io_thread::io_thread() : impl_{std::make_unique<impl>()} {
 }
 
 io_thread::~io_thread() {
-  finish();
-  join();
+  call([this] {
+    finish();
+    join();
+  });
 }
 
 void io_thread::post(std::function<void()> what) {

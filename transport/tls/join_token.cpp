@@ -48,9 +48,10 @@ check_use(const token_record& known, const std::vector<std::string>& roles, std:
   if (roles.empty()) return refused(known.id, "needs a role to be used for");
   for (const std::string& role : roles) {
     if (std::find(known.roles.begin(), known.roles.end(), role) != known.roles.end()) continue;
-    return refused(known.id,
-                   "is not for the role '" + role + "' but for: " + joined(known.roles) +
-                       "; make one with 'atoll join-token create --role " + role + "'");
+    std::string why = "is not for the role '";
+    why.append(role).append("' but for: ").append(joined(known.roles));
+    why.append("; make one with 'atoll join-token create --role ").append(role).append("'");
+    return refused(known.id, why);
   }
   return {};
 }

@@ -50,7 +50,7 @@ void outgoing::wait_writable() {
 void outgoing::on_event() { guarded(&outgoing::advance); }
 
 /// What a step throws (out of memory) costs this connection only.
-void outgoing::guarded(void (outgoing::*step)()) noexcept {
+void outgoing::guarded(void (outgoing::*step)()) {
   const auto self = shared_from_this();
   try {
     (this->*step)();
@@ -210,9 +210,9 @@ void outgoing::fail(const std::string& why) {
         "node " + std::to_string(peer.node.value) + " at " + address_ + ": " + why});
 }
 
-void outgoing::lose(const error& cause) noexcept { end(&cause); }
+void outgoing::lose(const error& cause) { end(&cause); }
 
-void outgoing::end(const error* cause) noexcept {
+void outgoing::end(const error* cause) {
   if (std::exchange(phase_, phase::closed) == phase::closed) return;
   const auto self = shared_from_this();
   outbox_->close(cause != nullptr ? *cause : error{errc::peer_gone, "this node has closed"});

@@ -20,7 +20,7 @@ public:
   /// Writes what waits, then ends; after `within` at the latest.
   void finish(std::chrono::milliseconds within);
   /// The hub hears of it, and why.
-  void lose(const error& cause) noexcept;
+  void lose(const error& cause);
 
   outbox& box() noexcept { return *outbox_; }
   const certificate_facts& certificate() const noexcept { return channel_.peer(); }
@@ -29,7 +29,7 @@ private:
   enum class phase { connecting, handshake, greeting, open, closed };
 
   void on_event();
-  void guarded(void (outgoing::*step)()) noexcept;
+  void guarded(void (outgoing::*step)());
   void advance();
   void wait_readable();
   void wait_writable();
@@ -43,7 +43,7 @@ private:
   bool gather();
   std::span<const std::byte> next_bytes() const;
   void took(std::size_t count);
-  void end(const error* cause) noexcept;
+  void end(const error* cause);
   void fail(const std::string& why);
 
   hub& hub_;

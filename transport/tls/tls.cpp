@@ -207,13 +207,13 @@ public:
     outboxes_.insert(std::move(entry));
   }
 
-  void left(incoming& gone) noexcept override {
+  void left(incoming& gone) override {
     unproved_.erase(gone.id());
     proved_.erase(gone.id());
     count_open();
   }
 
-  void left(outgoing& gone, const error* cause) noexcept override {
+  void left(outgoing& gone, const error* cause) override {
     outgoing_.erase(&gone.box());
     if (cause != nullptr) report_gone(gone.box().peer(), *cause);
     forget(gone.box());
@@ -262,23 +262,34 @@ private:
       count([](tls_counters& c) { ++c.refused; });
       oldest->close();
     }
-    const auto made = std::make_shared<incoming>(*this, socket, ++last_id_);
-    unproved_.emplace(made->id(), made);
-    made->start();
+    try {
+      const auto made = std::make_shared<incoming>(*this, socket, ++last_id_);
+      unproved_.emplace(made->id(), made);
+      made->start();
+    } catch (const std::exception& e) {  // out of memory: others may still come
+      note("many hosts", e.what());
+    }
   }
 
   void open(const std::shared_ptr<outbox>& box, const std::string& where) {
-    const auto socket = begin_connect(where, options_.limits.unacknowledged_max);
-    if (socket.has_error()) {
-      box->close({errc::peer_gone, socket.error().message()});
+    const auto give_up = [&](const std::string& why) {
+      const error cause{errc::peer_gone, why};
+      box->close(cause);
       box->take();
-      report_gone(box->peer(), socket.error());
-      return forget(*box);
+      report_gone(box->peer(), cause);
+      forget(*box);
+    };
+    const auto socket = begin_connect(where, options_.limits.unacknowledged_max);
+    if (socket.has_error()) return give_up(socket.error().message());
+    try {
+      const auto made = std::make_shared<outgoing>(*this, box, *socket, where);
+      outgoing_[box.get()] = made;
+      made->start();
+      if (is_finishing_) made->finish(options_.limits.flush_time);
+    } catch (const std::exception& e) {  // out of memory
+      outgoing_.erase(box.get());
+      give_up(e.what());
     }
-    const auto made = std::make_shared<outgoing>(*this, box, *socket, where);
-    outgoing_[box.get()] = made;
-    made->start();
-    if (is_finishing_) made->finish(options_.limits.flush_time);
   }
 
   void forget(const outbox& lost) noexcept {

@@ -45,7 +45,7 @@ raw_peer::raw_peer(const std::string& address) : impl_{std::make_unique<impl>()}
   to.sin_port =
       htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
   impl_->socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ::connect(impl_->socket, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  static_cast<void>(::connect(impl_->socket, reinterpret_cast<const sockaddr*>(&to), sizeof to));
   const timeval patience{10, 0};
   ::setsockopt(impl_->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 }
