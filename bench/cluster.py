@@ -37,7 +37,8 @@ def percentile(values, share):
 
 
 def up(options, *flags, model=chaos.MODEL, transport=None):
-    return chaos.LocalCluster("--data-transport", transport or options.transport, *flags, model=model)
+    return chaos.LocalCluster("--data-transport", transport or options.transport, *flags,
+                              model=model)
 
 
 def wait_healthy(running):
@@ -95,8 +96,9 @@ def tokens_per_second(url, model, sequences=8, tokens=48):
 class OneProcess:
     def __init__(self, options, model, *flags):
         self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen([options.binary, "serve", model, "--listen", "127.0.0.1:0",
-                                         *flags], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(
+            [options.binary, "serve", model, "--listen", "127.0.0.1:0", *flags],
+            stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.url = self.process.stdout.readline().strip()
 
     def __enter__(self):
@@ -247,7 +249,8 @@ ROWS = {"processes": row_processes, "kill-expert": row_kill_expert,
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0],
                                      epilog="rows: " + ", ".join(ROWS))
-    parser.add_argument("--only", action="append", choices=ROWS, help="just this row; may be repeated")
+    parser.add_argument("--only", action="append", choices=ROWS,
+                        help="just this row; may be repeated")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1000, help="of the row `thousand`")
     parser.add_argument("--seed", type=int, default=1, help="of the kills of the row `thousand`")
@@ -262,8 +265,9 @@ def main():
         rows.append(ROWS[name](options))
         if not options.json:
             r = rows[-1]
-            print(f"{r['row']:<15} {r['figure']:8.3f}  ({r['least']:.3f} to {r['most']:.3f})  asked "
-                  f"{r['asked']}: {'met' if r['met'] else 'MISSED'}; {r['detail']}", flush=True)
+            print(f"{r['row']:<15} {r['figure']:8.3f}  ({r['least']:.3f} to {r['most']:.3f})  "
+                  f"asked {r['asked']}: {'met' if r['met'] else 'MISSED'}; {r['detail']}",
+                  flush=True)
     if options.json:
         print(json.dumps(rows))
     return 0 if all(r["met"] for r in rows) else 1

@@ -32,7 +32,7 @@ LAYERS = {
 BORDERS = [
     ("CAF", r"^caf/", ("actors/", "apps/", "tests/unit/actors/", "tests/sim/")),
     ("UCX", r"^uc[pst]/", ("transport/",)),
-    ("FlatBuffers", r"^flatbuffers/|_generated\.h$", ("transport/",)),
+    ("FlatBuffers", r"^flatbuffers/|_generated\.h$", ("transport/", "tests/unit/transport/")),
     ("OpenSSL", r"^openssl/",
      ("transport/", "apps/serve/", "apps/openai/", "apps/http/", "tests/unit/apps/http/",
       "tests/unit/transport/tls/")),

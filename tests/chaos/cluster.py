@@ -1,7 +1,7 @@
 """A cluster of real processes by `atoll local up`, its clients' ledger, and ways to hurt it.
 
-Nothing here sleeps for a fixed time but the clients' own pauses and the schedule of faults, which is
-drawn from a seed: waits ask again and again, up to a deadline.
+Nothing here sleeps for a fixed time but the schedule of faults, which is drawn from a seed: waits
+ask again and again, up to a deadline.
 """
 
 import http.client
@@ -269,8 +269,8 @@ class Ledger:
 
 def bodies(tokens=48, count=8):
     """Requests of several kinds, each of which has one right answer."""
-    texts = ["Once upon a time", "The old ship", "从前有一座山", "In the garden", "A small fox",
-             "The river was", "My friend said", "At night the stars"]
+    texts = ["Once upon a time", "The old ship", "从前有一座山", "In the garden",
+             "A small fox", "The river was", "My friend said", "At night the stars"]
     out = []
     for i in range(count):
         body = {"model": "tiny", "prompt": texts[i % len(texts)], "max_tokens": tokens,

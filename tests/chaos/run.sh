@@ -7,4 +7,5 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 project=$(realpath "$here/../..")
 export ATOLL_BINARY=${ATOLL_BINARY:-$project/build/release/atoll}
 "$project/tests/serve/run.sh" --collect-only >/dev/null
-exec "$project/build/venv/bin/python" -B -m pytest -p no:cacheprovider -q --timeout=600 --durations=10 "$@" "$here"
+exec "$project/build/venv/bin/python" -B -m pytest -p no:cacheprovider -q --timeout=600 \
+  --durations=10 "$@" "$here"
