@@ -22,4 +22,9 @@ void answered_calls::answered(const key& call, const transport::wire::results& a
   }
 }
 
+void answered_calls::forget(const key& call) {
+  const auto known = calls_.find(call);
+  if (known != calls_.end() && !known->second.is_answered) calls_.erase(known);
+}
+
 }  // namespace atl::actors

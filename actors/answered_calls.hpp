@@ -34,6 +34,8 @@ public:
   seen note(const key& call);
   /// A call that was new is answered.
   void answered(const key& call, const transport::wire::results& answer);
+  /// A call that was new is not computed: a repeat of it is new again.
+  void forget(const key& call);
 
 private:
   struct state {

@@ -81,8 +81,10 @@ private:
     // Of what waits, refuse what cannot be computed any more.
     std::erase_if(waiting_, [this](const incoming_ptr& message) {
       const auto failure = objection(dispatch_of(message));
-      if (failure) refuse(*message, *failure);
-      return failure.has_value();
+      if (!failure) return false;
+      calls_.forget(key_of(*message));
+      refuse(*message, *failure);
+      return true;
     });
   }
 

@@ -65,6 +65,7 @@ agent_node& agent_world::add_node(std::uint32_t id, const agent_setup& setup) {
   for (std::uint32_t g = 0; g < setup.groups; ++g) {
     group_parts group;
     group.id = group_id{g};
+    group.slot = g;
     group.mail = n->mail.get();
     group.device = n->device.get();
     group.time = time_.get();

@@ -30,6 +30,17 @@ TEST(answered_calls, a_call_is_new_then_under_way_then_answered) {
   EXPECT_EQ(later.answer->output.payload.bytes.data(), given.output.payload.bytes.data());
 }
 
+TEST(answered_calls, what_is_not_computed_after_all_is_new_again) {
+  answered_calls calls;
+  EXPECT_TRUE(calls.note(call(7)).is_new);
+  calls.forget(call(7));
+  calls.forget(call(8));
+  EXPECT_TRUE(calls.note(call(7)).is_new);
+  calls.answered(call(7), answer(4));
+  calls.forget(call(7));
+  EXPECT_NE(calls.note(call(7)).answer, nullptr);
+}
+
 TEST(answered_calls, another_life_number_shard_or_node_is_another_call) {
   answered_calls calls;
   EXPECT_TRUE(calls.note(call(7)).is_new);
