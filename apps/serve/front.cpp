@@ -65,9 +65,9 @@ void front::set_state(std::string why_not_ready) {
   parts_.why_not_ready = std::move(why_not_ready);
 }
 
-void front::close() {
+void front::close(std::string why) {
   const std::lock_guard lock{mutex_};
-  parts_ = {nullptr, nullptr, "the server is shutting down"};
+  parts_ = {nullptr, nullptr, std::move(why)};
 }
 
 front::parts front::now() const {

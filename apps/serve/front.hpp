@@ -36,7 +36,8 @@ public:
   void open(openai::service* api, board* seen);
   /// What the probes say. Empty: ready.
   void set_state(std::string why_not_ready);
-  void close();
+  /// No API any more; probes say why.
+  void close(std::string why);
 
 private:
   struct parts {
