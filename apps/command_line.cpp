@@ -4,6 +4,7 @@
 #include "apps/bench_model.hpp"
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
+#include "apps/options_cluster.hpp"
 #include "apps/options_remote.hpp"
 #include "apps/options_serve.hpp"
 #include "apps/output.hpp"
@@ -467,6 +468,11 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_serve(app, choose_command);
   add_config(app, choose_command);
   add_key(app, choose_command);
+  add_cluster(app, choose_command);
+  add_join_token(app, choose_command);
+  add_node(app, choose_command);
+  add_events(app, choose_command);
+  add_local(app, choose_command);
   add_version(app, *a);
   try {
     app.parse(argc, argv);

@@ -61,14 +61,6 @@ void add_row(CLI::App& app, const option& o, given_flags& given) {
   if (!by_default.empty() && by_default != "0") made->default_str(by_default);
 }
 
-/// All options but the model, which each command places itself.
-void add_settings(CLI::App& app, serve::setting_sources& sources) {
-  app.add_option("--config", sources.config_file, "a TOML file with any of these (ATOLL_CONFIG)")
-      ->type_name("FILE");
-  for (const option& o : serve::options())
-    if (o.flag != "model") add_row(app, o, sources.flags);
-}
-
 void add_model(CLI::App& app, serve::setting_sources& sources) {
   const auto set = [&sources](const std::string& text) { sources.flags["model"] = text; };
   const std::string help{serve::find_option("model")->help};
@@ -97,6 +89,13 @@ Examples:
 
 }  // namespace
 
+void add_serve_settings(CLI::App& app, serve::setting_sources& sources) {
+  app.add_option("--config", sources.config_file, "a TOML file with any of these (ATOLL_CONFIG)")
+      ->type_name("FILE");
+  for (const option& o : serve::options())
+    if (o.flag != "model") add_row(app, o, sources.flags);
+}
+
 void add_engine_options(CLI::App& app, given_flags& given) {
   for (const option& o : serve::options())
     if (o.key.starts_with("engine.")) add_row(app, o, given);
@@ -114,7 +113,7 @@ void add_serve(CLI::App& root, const choose& chosen) {
   app.footer(serve_footer);
   const auto sources = std::make_shared<serve::setting_sources>();
   add_model(app, *sources);
-  add_settings(app, *sources);
+  add_serve_settings(app, *sources);
   app.add_flag_callback(
       "-q", [sources] { sources->flags["quiet"] = "true"; }, "as --quiet");
   app.callback([sources, chosen] {
@@ -141,7 +140,7 @@ void add_config(CLI::App& root, const choose& chosen) {
               "  ATOLL_MAX_N=4 atoll config show --config atoll.toml --json");
   const auto o = std::make_shared<serve::config_show_options>();
   add_model(show, o->sources);
-  add_settings(show, o->sources);
+  add_serve_settings(show, o->sources);
   show.add_flag("--origin", o->with_origin, "say where each value comes from");
   show.add_flag("--json", o->as_json, "as JSON, with origins");
   show.callback([o, chosen] {

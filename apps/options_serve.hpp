@@ -4,6 +4,7 @@
 
 #include "apps/command_line.hpp"
 #include "apps/engine.hpp"
+#include "apps/serve/settings.hpp"
 #include "runtime/base/result.hpp"
 
 #include <functional>
@@ -26,6 +27,9 @@ using given_flags = std::map<std::string, std::string>;
 void add_engine_options(CLI::App& app, given_flags& given);
 /// The engine that they ask for.
 result<engine_options> engine_from(const given_flags& given);
+
+/// All options of `atoll serve` but the model, for a command that has a gateway too.
+void add_serve_settings(CLI::App& app, serve::setting_sources& sources);
 
 void add_serve(CLI::App& root, const choose& chosen);
 void add_config(CLI::App& root, const choose& chosen);

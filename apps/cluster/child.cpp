@@ -6,11 +6,14 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
+
+extern "C" {
+#include <sys/pidfd.h>  // of glibc 2.36, which does not say so itself
+}
 
 namespace atl::ops {
 namespace {

@@ -71,6 +71,7 @@ private:
   result<void> start(local_node& n);
   result<void> start_coordinator();
   result<void> start_others();
+  result<void> make_token(const std::string& role, int uses, const std::string& file);
   result<void> wait_ready(std::size_t first);
   void take_line(local_node& n, const std::string& line);
   result<void> announce();
@@ -164,8 +165,9 @@ result<void> local_cluster_run::start(local_node& n) {
 }
 
 result<void> local_cluster_run::start_coordinator() {
-  ATOLL_TRY(command(
-      {"cluster", "init", "--dir", path("coordinator"), "--admin-key-out", path("admin.key")}));
+  if (!std::filesystem::exists(path("coordinator/cluster.json")))
+    ATOLL_TRY(command(
+        {"cluster", "init", "--dir", path("coordinator"), "--admin-key-out", path("admin.key")}));
   local_node n;
   n.name = n.role = "coordinator";
   n.arguments = node_arguments(n.name, n.role);
@@ -183,32 +185,46 @@ result<void> local_cluster_run::start_coordinator() {
   return wait_ready(0);
 }
 
+/// For nodes that are not in a directory of an earlier run.
+result<void>
+local_cluster_run::make_token(const std::string& role, int uses, const std::string& file) {
+  if (uses == 0) return {};
+  std::error_code ignored;
+  std::filesystem::remove(file, ignored);
+  ATOLL_TRY(command({"join-token",
+                     "create",
+                     "--role",
+                     role,
+                     "--uses",
+                     std::to_string(uses),
+                     "--ttl",
+                     "1h",
+                     "--out",
+                     file,
+                     "--server",
+                     nodes_[0].url,
+                     "--ca",
+                     path("coordinator/ca.pem"),
+                     "--admin-key-file",
+                     path("admin.key")}));
+  return {};
+}
+
 result<void> local_cluster_run::start_others() {
   const std::string server = nodes_[0].url;
   const std::size_t first = nodes_.size();
   const auto add = [&](const std::string& role, int count) -> result<void> {
     if (count == 0) return {};
+    const auto name_of = [&](int i) { return count == 1 ? role : role + "-" + std::to_string(i); };
+    int strangers = 0;
+    for (int i = 1; i <= count; ++i)
+      strangers += std::filesystem::exists(path(name_of(i)) + "/node.json") ? 0 : 1;
     const std::string token = path(role + ".token");
-    ATOLL_TRY(command({"join-token",
-                       "create",
-                       "--role",
-                       role,
-                       "--uses",
-                       std::to_string(count),
-                       "--ttl",
-                       "1h",
-                       "--out",
-                       token,
-                       "--server",
-                       server,
-                       "--ca",
-                       path("coordinator/ca.pem"),
-                       "--admin-key-file",
-                       path("admin.key")}));
+    ATOLL_TRY(make_token(role, strangers, token));
     for (int i = 1; i <= count; ++i) {
       local_node n;
       n.role = role;
-      n.name = count == 1 ? role : role + "-" + std::to_string(i);
+      n.name = name_of(i);
       n.arguments = node_arguments(n.name, role);
       n.arguments.insert(n.arguments.end(), {"--join", server, "--token-file", token});
       if (role == "gateway")

@@ -6,7 +6,7 @@
 // rest happens on the listeners' I/O thread.
 #pragma once
 
-#include "actors/local_cluster.hpp"
+#include "actors/node.hpp"
 #include "apps/openai/service.hpp"
 #include "apps/serve/board.hpp"
 #include "apps/serve/front.hpp"
@@ -27,7 +27,7 @@
 namespace atl::serve {
 
 /// Whose gateway takes the requests.
-using served_node = actors::local_cluster;
+using served_node = actors::node;
 
 /// What is said of the model, and what its requests are checked against.
 struct served_model {

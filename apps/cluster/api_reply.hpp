@@ -1,0 +1,25 @@
+// Answers of the cluster's API as values. For the .cpp files of this folder. Pure.
+#pragma once
+
+#include "apps/http/message.hpp"
+#include "runtime/base/result.hpp"
+
+#include <boost/json/value.hpp>
+
+#include <vector>
+
+namespace atl::ops {
+
+struct api_reply {
+  int status = 200;
+  boost::json::value body;
+  std::vector<http::header> headers = {};
+};
+
+http::response to_response(const api_reply& r);
+
+/// problem+json. `conflict`: errc::invalid_argument is the state's doing (409) and not the
+/// request's (400).
+http::response to_response(const error& e, bool is_conflict);
+
+}  // namespace atl::ops

@@ -1,0 +1,504 @@
+#include "apps/cluster/cluster_api.hpp"
+
+#include "apps/cluster/api_fields.hpp"
+#include "apps/cluster/api_reply.hpp"
+#include "apps/cluster/roles.hpp"
+#include "apps/cluster/views.hpp"
+#include "apps/serve/access.hpp"
+#include "apps/serve/board.hpp"
+#include "runtime/base/log.hpp"
+#include "transport/tls/join_token.hpp"
+
+#include <boost/json.hpp>
+
+#include <atomic>
+#include <charconv>
+#include <utility>
+
+namespace atl::ops {
+namespace {
+
+namespace json = boost::json;
+namespace tls = transport::tls;
+
+constexpr std::int64_t ttl_most_s = 30 * 24 * 3600;
+constexpr std::int64_t uses_most = 4096;
+constexpr std::int64_t deadline_most_s = 24 * 3600;
+constexpr std::int64_t wait_most_s = 60;
+constexpr std::chrono::milliseconds poll_interval{200};
+constexpr int waiting_most = 64;  // clients that wait for events
+
+enum class access { open, token, read, admin };
+
+/// What a route does on the coordinator's state.
+using question = std::function<result<api_reply>(cluster::control&, time_point_ns)>;
+
+struct call {
+  http::request request;
+  std::string id;  // what "{id}" stood for
+  std::shared_ptr<http::exchange> answer;
+};
+
+template <class Number>
+result<Number> number_of(std::string_view what, std::string_view text) {
+  Number value{};
+  const char* const end = text.data() + text.size();
+  const auto [at, code] = std::from_chars(text.data(), end, value);
+  if (code == std::errc{} && at == end) return value;
+  return error{errc::not_found, "there is no " + std::string{what} + " " + std::string{text}};
+}
+
+result<node_id> node_of(const call& c) {
+  ATOLL_ASSIGN(const auto number, number_of<std::uint32_t>("node", c.id));
+  return node_id{number};
+}
+
+result<void> no_more(const call& c) {
+  ATOLL_TRY(read_body(c.request.body, {}));
+  ATOLL_TRY(read_query(c.request.query, {}));
+  return {};
+}
+
+result<api_reply> operation_reply(const cluster::control& on, result<std::uint64_t> made) {
+  if (made.has_error()) return made.error();
+  ATOLL_ASSIGN(const auto o, on.find_operation(*made));
+  const bool runs = o.state == cluster::operation_state::running;
+  return api_reply{
+      runs ? 202 : 200, to_json(o), {{"location", "/api/v1/operations/" + std::to_string(o.id)}}};
+}
+
+// ---- questions, each from one request
+
+result<question> get_cluster(const call& c, const api_backend& on) {
+  ATOLL_TRY(no_more(c));
+  return question{[name = on.name](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    return api_reply{200, to_json(s.view(now), name)};
+  }};
+}
+
+result<question> list_nodes(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  return question{[](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    const auto v = s.view(now);
+    json::array items;
+    for (const auto& n : v.nodes) items.push_back(to_json(n));
+    return api_reply{200, json::object{{"items", std::move(items)}, {"revision", v.revision}}};
+  }};
+}
+
+result<question> get_node(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    ATOLL_ASSIGN(const auto v, s.view(node, now));
+    return api_reply{200, to_json(v)};
+  }};
+}
+
+result<question> cordon(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    return operation_reply(s, s.cordon(node, now));
+  }};
+}
+
+result<question> uncordon(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    return operation_reply(s, s.uncordon(node, now));
+  }};
+}
+
+result<question> drain(const call& c, const api_backend&) {
+  ATOLL_TRY(read_query(c.request.query, {}));
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  ATOLL_ASSIGN(const auto body, read_body(c.request.body, {"deadline_s", "force"}));
+  ATOLL_ASSIGN(const auto deadline_s, integer_field(body, "deadline_s", 0, deadline_most_s));
+  ATOLL_ASSIGN(const bool force, flag_field(body, "force"));
+  std::optional<duration_ns> deadline;
+  if (deadline_s) deadline = std::chrono::seconds{*deadline_s};
+  return question{
+      [node, deadline, force](cluster::control& s, time_point_ns now) -> result<api_reply> {
+        return operation_reply(s, s.drain(node, deadline, force, now));
+      }};
+}
+
+result<question> cancel_drain(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    ATOLL_TRY(s.cancel_drain(node, now));
+    return api_reply{200, json::object{}};
+  }};
+}
+
+result<question> remove_node(const call& c, const api_backend& on) {
+  ATOLL_TRY(read_body(c.request.body, {}));
+  ATOLL_ASSIGN(const auto parameters, read_query(c.request.query, {"force"}));
+  bool force = false;
+  for (const auto& [name, value] : parameters) {
+    if (value != "true" && value != "false")
+      return error{errc::invalid_argument, "force: expected true or false"};
+    force = value == "true";
+  }
+  ATOLL_ASSIGN(const node_id node, node_of(c));
+  return question{[node, force, removed = on.removed](cluster::control& s,
+                                                      time_point_ns now) -> result<api_reply> {
+    auto reply = operation_reply(s, s.remove(node, force, now));
+    if (reply.has_value() && removed) removed(node);
+    return reply;
+  }};
+}
+
+result<question> list_operations(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  return question{[](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    json::array items;
+    for (const auto& o : s.view(now).operations) items.push_back(to_json(o));
+    return api_reply{200, json::object{{"items", std::move(items)}}};
+  }};
+}
+
+result<question> get_operation(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const auto id, number_of<std::uint64_t>("operation", c.id));
+  return question{[id](cluster::control& s, time_point_ns) -> result<api_reply> {
+    ATOLL_ASSIGN(const auto o, s.find_operation(id));
+    return api_reply{200, to_json(o)};
+  }};
+}
+
+result<question> list_tokens(const call& c, const api_backend& on) {
+  ATOLL_TRY(no_more(c));
+  return question{[now_ms = on.unix_ms()](cluster::control& s, time_point_ns) -> result<api_reply> {
+    json::array items;
+    for (const auto& t : s.tokens()) items.push_back(to_json(t, now_ms));
+    return api_reply{200, json::object{{"items", std::move(items)}}};
+  }};
+}
+
+result<question> revoke_token(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  return question{[id = c.id](cluster::control& s, time_point_ns) -> result<api_reply> {
+    ATOLL_TRY(s.revoke_token(id));
+    return api_reply{200, json::object{}};
+  }};
+}
+
+result<question> create_token(const call& c, const api_backend& on) {
+  ATOLL_TRY(read_query(c.request.query, {}));
+  ATOLL_ASSIGN(const auto body, read_body(c.request.body, {"roles", "ttl_s", "uses"}));
+  ATOLL_ASSIGN(const auto roles, words_field(body, "roles", 8));
+  ATOLL_ASSIGN(const auto ttl_s, integer_field(body, "ttl_s", 1, ttl_most_s));
+  ATOLL_ASSIGN(const auto uses, integer_field(body, "uses", 1, uses_most));
+  cluster::join_token kept;
+  ATOLL_ASSIGN(kept.roles, role_bits(roles));
+  const tls::join_token made = tls::make_join_token(on.fingerprint);
+  kept.id = made.id;
+  kept.secret_hash = tls::hash_secret(made.secret);
+  kept.uses_left = static_cast<std::uint32_t>(uses.value_or(1));
+  kept.created_unix_ms = on.unix_ms();
+  kept.expires_unix_ms = kept.created_unix_ms + ttl_s.value_or(3600) * 1000;
+  return question{[kept, made](cluster::control& s, time_point_ns) -> result<api_reply> {
+    ATOLL_TRY(s.create_token(kept));
+    json::object shown = to_json(kept, kept.created_unix_ms);
+    shown["token"] = tls::to_text(made);
+    return api_reply{201, std::move(shown), {{"location", "/api/v1/join-tokens/" + kept.id}}};
+  }};
+}
+
+}  // namespace
+
+class cluster_api::impl : public std::enable_shared_from_this<impl> {
+public:
+  explicit impl(api_backend on) : on_{std::move(on)} {}
+
+  struct entry {
+    std::string_view method;
+    std::string_view path;
+    access needs;
+    result<question> (*make)(const call&, const api_backend&);  // null: one of the next
+    void (impl::*serve)(call&&) = nullptr;
+  };
+  static const std::vector<entry>& table();
+
+  struct match {
+    const entry* to = nullptr;
+    std::string id;
+    std::string allow;
+  };
+  static match find(std::string_view method, std::string_view path);
+  std::optional<http::response> refusal(const http::request& head, const match& m) const;
+  void handle(http::request&& request, std::shared_ptr<http::exchange> answer);
+
+private:
+  void ask(const call& c, question q, bool is_read);
+  void events(call&& c);
+  void poll_events(call&& c,
+                   std::uint64_t since,
+                   std::int64_t left_ms,
+                   const std::shared_ptr<void>& counted);
+  void join(call&& c);
+  void renew(call&& c);
+  void live(call&& c);
+  void ready(call&& c);
+  void document(call&& c);
+
+  api_backend on_;
+  // Clients that wait for events; they let go on any thread.
+  std::shared_ptr<std::atomic<int>> waiting_ = std::make_shared<std::atomic<int>>(0);
+};
+
+const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
+  static const std::vector<entry> all{
+      {"GET", "/api/v1/cluster", access::read, get_cluster},
+      {"GET", "/api/v1/nodes", access::read, list_nodes},
+      {"GET", "/api/v1/nodes/{id}", access::read, get_node},
+      {"DELETE", "/api/v1/nodes/{id}", access::admin, remove_node},
+      {"POST", "/api/v1/nodes/{id}/cordon", access::admin, cordon},
+      {"POST", "/api/v1/nodes/{id}/uncordon", access::admin, uncordon},
+      {"POST", "/api/v1/nodes/{id}/drain", access::admin, drain},
+      {"DELETE", "/api/v1/nodes/{id}/drain", access::admin, cancel_drain},
+      {"GET", "/api/v1/join-tokens", access::read, list_tokens},
+      {"POST", "/api/v1/join-tokens", access::admin, create_token},
+      {"DELETE", "/api/v1/join-tokens/{id}", access::admin, revoke_token},
+      {"GET", "/api/v1/operations", access::read, list_operations},
+      {"GET", "/api/v1/operations/{id}", access::read, get_operation},
+      {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
+      {"POST", "/api/v1/join", access::token, nullptr, &impl::join},
+      {"POST", "/api/v1/renew", access::token, nullptr, &impl::renew},
+      {"GET", "/api/v1/openapi.json", access::open, nullptr, &impl::document},
+      {"GET", "/live", access::open, nullptr, &impl::live},
+      {"GET", "/ready", access::open, nullptr, &impl::ready},
+  };
+  return all;
+}
+
+cluster_api::impl::match cluster_api::impl::find(std::string_view method, std::string_view path) {
+  match m;
+  for (const entry& e : table()) {
+    std::string id;
+    const std::size_t open = e.path.find("{id}");
+    if (open == std::string_view::npos) {
+      if (e.path != path) continue;
+    } else {
+      const std::string_view before = e.path.substr(0, open), after = e.path.substr(open + 4);
+      if (path.size() <= before.size() + after.size() || !path.starts_with(before) ||
+          !path.ends_with(after))
+        continue;
+      id = path.substr(before.size(), path.size() - before.size() - after.size());
+      if (id.find('/') != std::string::npos) continue;
+    }
+    if (e.method == method) return {&e, id, {}};
+    m.allow += (m.allow.empty() ? "" : ", ") + std::string{e.method};
+  }
+  return m;
+}
+
+std::optional<http::response> cluster_api::impl::refusal(const http::request& head,
+                                                         const match& m) const {
+  if (m.to == nullptr && m.allow.empty())
+    return serve::problem(404, "not found", "there is nothing at " + head.path);
+  if (m.to == nullptr) {
+    auto r = serve::problem(
+        405, "wrong method", head.path + " does not know " + head.method + "; use " + m.allow);
+    r.headers.push_back({"allow", m.allow});
+    return r;
+  }
+  if (m.to->needs == access::open || m.to->needs == access::token) return std::nullopt;
+  const auto key = on_.keys->find(serve::bearer_token(head));
+  const bool is_admin = key && key->may(serve::scope::admin);
+  if (is_admin || (key && m.to->needs == access::read && key->may(serve::scope::read)))
+    return std::nullopt;
+  auto r = serve::problem(key ? 403 : 401,
+                          "not allowed",
+                          key ? "this key's scopes are " + serve::scopes_text(key->scopes) +
+                                    "; this asks for admin"
+                              : "send \"Authorization: Bearer KEY\" with a key that the cluster "
+                                "knows");
+  if (!key) r.headers.push_back({"www-authenticate", "Bearer"});
+  return r;
+}
+
+void cluster_api::impl::handle(http::request&& request, std::shared_ptr<http::exchange> answer) {
+  match m = find(request.method, request.path);
+  if (auto refused = refusal(request, m)) return answer->reply(std::move(*refused));
+  call c{std::move(request), std::move(m.id), std::move(answer)};
+  if (m.to->make == nullptr) return (this->*m.to->serve)(std::move(c));
+  auto made = m.to->make(c, on_);
+  if (made.has_error()) return c.answer->reply(to_response(made.error(), false));
+  const bool is_read = m.to->method == "GET";
+  if (!is_read)
+    log_event(log_level::info,
+              "operator's request",
+              {{"method", c.request.method}, {"path", c.request.path}, {"from", c.request.peer}});
+  ask(c, std::move(*made), is_read);
+}
+
+void cluster_api::impl::ask(const call& c, question q, bool is_read) {
+  const auto outcome = std::make_shared<result<api_reply>>(error{errc::internal, "no answer"});
+  const auto answer = c.answer;
+  const auto sent = on_.control(
+      [outcome, q = std::move(q)](cluster::control& s, time_point_ns now) { *outcome = q(s, now); },
+      [outcome, answer, is_read](result<void> done) {
+        if (outcome->has_error()) return answer->reply(to_response(outcome->error(), true));
+        if (done.has_error() && !is_read) return answer->reply(to_response(done.error(), false));
+        answer->reply(to_response(**outcome));
+      });
+  if (sent.has_error()) answer->reply(to_response(sent.error(), false));
+}
+
+void cluster_api::impl::events(call&& c) {
+  std::uint64_t since = 0;
+  std::int64_t wait_s = 0;
+  const auto read = [&]() -> result<void> {
+    ATOLL_ASSIGN(const auto parameters, read_query(c.request.query, {"since", "wait"}));
+    for (const auto& [name, value] : parameters) {
+      const auto number = number_of<std::uint64_t>(name, value);
+      const bool is_wait = name == "wait";
+      if (number.has_error() || (is_wait && *number > wait_most_s))
+        return error{errc::invalid_argument,
+                     is_wait ? "wait: expected seconds from 0 to 60"
+                             : "since: expected the revision of an event"};
+      if (is_wait) {
+        wait_s = static_cast<std::int64_t>(*number);
+      } else {
+        since = *number;
+      }
+    }
+    return {};
+  }();
+  if (read.has_error()) return c.answer->reply(to_response(read.error(), false));
+  if (wait_s > 0 && *waiting_ >= waiting_most)
+    return c.answer->reply(
+        to_response(error{errc::overloaded, "too many clients wait for events"}, false));
+  // Counted for as long as the answer is awaited, whoever lets go of it.
+  std::shared_ptr<void> counted;
+  if (wait_s > 0) {
+    ++*waiting_;
+    counted = std::shared_ptr<void>{nullptr, [n = waiting_](void*) { --*n; }};
+  }
+  poll_events(std::move(c), since, wait_s * 1000, counted);
+}
+
+/// Asks again every now and then until there is one, or the time is over.
+void cluster_api::impl::poll_events(call&& c,
+                                    std::uint64_t since,
+                                    std::int64_t left_ms,
+                                    const std::shared_ptr<void>& counted) {
+  const auto found = std::make_shared<std::vector<cluster::event>>();
+  const auto revision = std::make_shared<std::uint64_t>(0);
+  const auto held = std::make_shared<call>(std::move(c));
+  const auto me = shared_from_this();
+  const auto sent = on_.control(
+      [found, revision, since](cluster::control& s, time_point_ns now) {
+        *found = s.events_since(since);
+        *revision = found->empty() ? s.view(now).revision : found->back().revision;
+      },
+      [me, found, revision, held, since, left_ms, counted](result<void>) {
+        if (!found->empty() || left_ms <= 0) {
+          json::array items;
+          for (const auto& e : *found) items.push_back(to_json(e));
+          return held->answer->reply(to_response(
+              api_reply{200, json::object{{"items", std::move(items)}, {"revision", *revision}}}));
+        }
+        me->on_.after(poll_interval, [me, held, since, left_ms, counted] {
+          me->poll_events(std::move(*held), since, left_ms - poll_interval.count(), counted);
+        });
+      });
+  if (sent.has_error()) held->answer->reply(to_response(sent.error(), false));
+}
+
+void cluster_api::impl::join(call&& c) {
+  auto asked = on_.joins->read_join(c.request.body);
+  const std::string peer = c.request.peer;
+  const auto refuse = [peer, answer = c.answer](const std::string& name, const error& why) {
+    log_event(log_level::warning,
+              "a machine was not let in",
+              {{"name", name}, {"from", peer}, {"why", why.message()}});
+    answer->reply(to_response(why, false));
+  };
+  if (asked.has_error()) return refuse("", asked.error());
+  const auto outcome = std::make_shared<result<node_id>>(error{errc::internal, "no answer"});
+  const auto sent =
+      on_.control([outcome, r = *asked](cluster::control& s,
+                                        time_point_ns) { *outcome = enrolment::admit(s, r); },
+                  [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
+                      result<void> done) {
+                    if (outcome->has_error()) return refuse(r.name, outcome->error());
+                    if (done.has_error()) return refuse(r.name, done.error());
+                    auto welcome = me->on_.joins->welcome(r, **outcome);
+                    if (welcome.has_error()) return refuse(r.name, welcome.error());
+                    log_event(log_level::info,
+                              "a machine was let in",
+                              {{"name", r.name},
+                               {"node", (*outcome)->value},
+                               {"roles", roles_text(r.role_bits)},
+                               {"token", r.token_id},
+                               {"from", peer}});
+                    answer->reply(to_response(api_reply{200, std::move(*welcome)}));
+                  });
+  if (sent.has_error()) refuse(asked->name, sent.error());
+}
+
+void cluster_api::impl::renew(call&& c) {
+  auto asked = on_.joins->read_renewal(c.request.body);
+  const auto refuse = [peer = c.request.peer, answer = c.answer](const error& why) {
+    log_event(log_level::warning,
+              "a certificate was not renewed",
+              {{"from", peer}, {"why", why.message()}});
+    answer->reply(to_response(why, false));
+  };
+  if (asked.has_error()) return refuse(asked.error());
+  const auto outcome = std::make_shared<result<void>>(error{errc::internal, "no answer"});
+  const auto sent = on_.control(
+      [outcome, node = *asked->facts.node](cluster::control& s, time_point_ns now) {
+        *outcome = enrolment::check_member(s, node, now);
+      },
+      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer](result<void>) {
+        if (outcome->has_error()) return refuse(outcome->error());
+        auto fresh = me->on_.joins->renew(r);
+        if (fresh.has_error()) return refuse(fresh.error());
+        answer->reply(to_response(api_reply{200, std::move(*fresh)}));
+      });
+  if (sent.has_error()) refuse(sent.error());
+}
+
+void cluster_api::impl::live(call&& c) {
+  c.answer->reply(to_response(api_reply{200, json::object{{"status", "ok"}}}));
+}
+
+void cluster_api::impl::ready(call&& c) {
+  ask(
+      c,
+      [](cluster::control&, time_point_ns) -> result<api_reply> {
+        return api_reply{200, json::object{{"status", "ok"}}};
+      },
+      true);
+}
+
+void cluster_api::impl::document(call&& c) {
+  auto file = serve::web_file("/api/v1/openapi-cluster.json");
+  c.answer->reply(file ? std::move(*file) : serve::problem(404, "not found", "no description"));
+}
+
+std::vector<api_route> cluster_api::routes() {
+  std::vector<api_route> all;
+  for (const auto& e : impl::table()) all.push_back({e.method, e.path});
+  return all;
+}
+
+cluster_api::cluster_api(api_backend on) : impl_{std::make_shared<impl>(std::move(on))} {}
+cluster_api::~cluster_api() = default;
+
+std::optional<http::response> cluster_api::check(const http::request& head) const {
+  return impl_->refusal(head, impl::find(head.method, head.path));
+}
+
+void cluster_api::handle(http::request&& request, std::shared_ptr<http::exchange> answer) {
+  impl_->handle(std::move(request), std::move(answer));
+}
+
+}  // namespace atl::ops

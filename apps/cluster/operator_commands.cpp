@@ -1,0 +1,293 @@
+#include "apps/cluster/operator_commands.hpp"
+
+#include "apps/cluster/state.hpp"
+#include "apps/cluster/table.hpp"
+#include "apps/output.hpp"
+#include "runtime/base/disk.hpp"
+#include "runtime/base/sizes.hpp"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+
+namespace atl::ops {
+namespace {
+
+namespace json = boost::json;
+
+std::string text_at(const json::value& v, std::string_view name) {
+  const auto* object = v.if_object();
+  const auto* field = object == nullptr ? nullptr : object->if_contains(name);
+  if (field == nullptr || field->is_null()) return "";
+  if (field->is_string()) return std::string{field->get_string()};
+  if (field->is_array()) {
+    std::string words;
+    for (const auto& word : field->get_array())
+      if (word.is_string()) words += (words.empty() ? "" : ",") + std::string{word.get_string()};
+    return words;
+  }
+  return json::serialize(*field);
+}
+
+std::int64_t number_at(const json::value& v, std::string_view name) {
+  const auto* object = v.if_object();
+  const auto* field = object == nullptr ? nullptr : object->if_contains(name);
+  if (field == nullptr) return 0;
+  boost::system::error_code code;
+  const auto number = field->to_number<std::int64_t>(code);
+  return code ? 0 : number;
+}
+
+const json::array& list_at(const json::value& v, std::string_view name) {
+  static const json::array none;
+  const auto* object = v.if_object();
+  const auto* field = object == nullptr ? nullptr : object->if_contains(name);
+  return field == nullptr || !field->is_array() ? none : field->get_array();
+}
+
+result<int> print(const std::string& text) {
+  const auto files = system_disk();
+  ATOLL_ASSIGN(apps::output to, apps::output::open(*files, ""));
+  ATOLL_TRY(to.write(text));
+  ATOLL_TRY(to.finish());
+  return 0;
+}
+
+result<int> print(const json::value& v) { return print(json::serialize(v) + "\n"); }
+
+/// Errors are told and become exit codes here.
+result<int> with_session(const operator_options& o,
+                         const std::function<result<int>(operator_session&)>& what) {
+  return remote::report([&]() -> result<int> {
+    ATOLL_ASSIGN(operator_session at, operator_session::open(o.server));
+    return what(at);
+  }());
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  return human_size(static_cast<std::size_t>(std::max<std::int64_t>(bytes, 0)));
+}
+
+std::string up_text(const json::value& node) {
+  if (text_at(node, "state") == "absent" || text_at(node, "state") == "removed") return "-";
+  const std::int64_t s = number_at(node, "up_s");
+  if (s < 120) return std::to_string(s) + "s";
+  if (s < 7200) return std::to_string(s / 60) + "m";
+  return std::to_string(s / 3600) + "h";
+}
+
+std::string node_table(const json::array& nodes) {
+  table t{{"ID", "NAME", "ROLE", "STATE", "UP", "EXPERTS", "WEIGHTS", "SEQUENCES", "NOTE"}};
+  for (const auto& n : nodes)
+    t.add({text_at(n, "id"),
+           text_at(n, "name"),
+           text_at(n, "role"),
+           text_at(n, "state"),
+           up_text(n),
+           text_at(n, "experts"),
+           bytes_text(number_at(n, "expert_bytes")),
+           text_at(n, "sequences"),
+           text_at(n, "note")});
+  return t.text();
+}
+
+/// The number of a node that was named by its number or its name.
+result<std::string> find_node(operator_session& at, const std::string& given) {
+  const bool is_number =
+      !given.empty() && given.size() < 11 &&
+      std::all_of(given.begin(), given.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (is_number) return given;
+  ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/nodes"));
+  std::string found;
+  for (const auto& n : list_at(all, "items")) {
+    if (text_at(n, "name") != given || text_at(n, "state") == "removed") continue;
+    if (!found.empty())
+      return error{errc::invalid_argument,
+                   "several nodes are called " + given + "; name one by its number"};
+    found = text_at(n, "id");
+  }
+  if (found.empty()) return error{errc::not_found, "there is no node " + given};
+  return found;
+}
+
+result<int> show_operation(const operator_options& o, const json::value& operation) {
+  if (o.as_json) {
+    ATOLL_TRY(print(operation));
+  } else {
+    std::string text = text_at(operation, "kind") + " of node " + text_at(operation, "node") +
+                       ": " + text_at(operation, "state");
+    if (!text_at(operation, "detail").empty()) text += ", " + text_at(operation, "detail");
+    ATOLL_TRY(print(text + "\n"));
+  }
+  const std::string state = text_at(operation, "state");
+  return state == "failed" || state == "cancelled" ? 1 : 0;
+}
+
+result<int> act_on_node(const node_options& o,
+                        const std::string& method,
+                        const std::string& what,
+                        const std::string& body = {}) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const std::string node, find_node(at, o.node));
+    ATOLL_ASSIGN(const json::value done, at.ask(method, "/api/v1/nodes/" + node + what, body));
+    return show_operation(o.at, done);
+  });
+}
+
+/// Looks again whenever something happened in the cluster, until the operation has ended.
+result<json::value> wait_for_end(operator_session& at, json::value operation) {
+  const std::string id = text_at(operation, "id");
+  std::string since = "0";
+  while (text_at(operation, "state") == "running") {
+    ATOLL_ASSIGN(const json::value news, at.ask("GET", "/api/v1/events?wait=5&since=" + since));
+    since = text_at(news, "revision");
+    ATOLL_ASSIGN(operation, at.ask("GET", "/api/v1/operations/" + id));
+  }
+  return operation;
+}
+
+}  // namespace
+
+result<int> run_node_list(const operator_options& o) {
+  return with_session(o, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/nodes"));
+    const json::array& nodes = list_at(all, "items");
+    return o.as_json ? print(json::value(nodes)) : print(node_table(nodes));
+  });
+}
+
+result<int> run_node_show(const node_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const std::string node, find_node(at, o.node));
+    ATOLL_ASSIGN(const json::value v, at.ask("GET", "/api/v1/nodes/" + node));
+    if (o.at.as_json) return print(v);
+    table t{{}};
+    for (const auto& field : v.as_object()) t.add({field.key(), text_at(v, field.key())});
+    return print(t.text());
+  });
+}
+
+result<int> run_node_cordon(const node_options& o) { return act_on_node(o, "POST", "/cordon"); }
+
+result<int> run_node_uncordon(const node_options& o) { return act_on_node(o, "POST", "/uncordon"); }
+
+result<int> run_node_remove(const node_options& o) {
+  return act_on_node(o, "DELETE", o.force ? "?force=true" : "");
+}
+
+result<int> run_node_cancel_drain(const node_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const std::string node, find_node(at, o.node));
+    ATOLL_ASSIGN(const json::value done, at.ask("DELETE", "/api/v1/nodes/" + node + "/drain"));
+    return o.at.as_json ? print(done) : print("the drain of node " + node + " was cancelled\n");
+  });
+}
+
+result<int> run_node_drain(const node_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const std::string node, find_node(at, o.node));
+    json::object body{{"force", o.force}};
+    if (o.deadline_s) body["deadline_s"] = *o.deadline_s;
+    ATOLL_ASSIGN(json::value operation,
+                 at.ask("POST", "/api/v1/nodes/" + node + "/drain", json::serialize(body)));
+    if (o.detaches) return show_operation(o.at, operation);
+    if (!o.at.as_json)
+      apps::note("draining node " + node + " until " + text_at(operation, "deadline") +
+                 "; leaving this command does not stop it\n");
+    ATOLL_ASSIGN(operation, wait_for_end(at, std::move(operation)));
+    return show_operation(o.at, operation);
+  });
+}
+
+result<int> run_cluster_status(const operator_options& o) {
+  return with_session(o, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const json::value v, at.ask("GET", "/api/v1/cluster"));
+    const int code = text_at(v, "state") == "healthy" ? 0 : 1;
+    if (o.as_json) {
+      ATOLL_TRY(print(v));
+      return code;
+    }
+    const auto* placement = v.as_object().if_contains("placement");
+    const json::value& p = placement == nullptr ? v : *placement;
+    std::string text = "cluster " + text_at(v, "cluster") + " (" + text_at(v, "name") +
+                       "): " + text_at(v, "state");
+    if (!text_at(v, "reason").empty()) text += ": " + text_at(v, "reason");
+    text += "\n" + text_at(p, "experts") + " experts, at least " + text_at(p, "copies_least") +
+            " of " + text_at(v, "copies_wanted") + " copies of each, epoch " + text_at(p, "epoch") +
+            ", " + text_at(p, "loads_left") + " copies to be loaded\n\n";
+    text += node_table(list_at(v, "nodes"));
+    for (const auto& operation : list_at(v, "operations"))
+      if (text_at(operation, "state") == "running")
+        text += "\n" + text_at(operation, "kind") + " of node " + text_at(operation, "node") +
+                " runs until " + text_at(operation, "deadline") + "\n";
+    ATOLL_TRY(print(text));
+    return code;
+  });
+}
+
+result<int> run_token_create(const token_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    if (!o.out.empty() && std::filesystem::exists(o.out))
+      return error{errc::invalid_argument, "--out " + o.out + ": the file is there already"};
+    json::array roles;
+    for (const auto& r : o.roles) roles.emplace_back(r);
+    const json::object body{{"roles", std::move(roles)}, {"ttl_s", o.ttl_s}, {"uses", o.uses}};
+    ATOLL_ASSIGN(json::value made, at.ask("POST", "/api/v1/join-tokens", json::serialize(body)));
+    const std::string token = text_at(made, "token");
+    if (o.out.empty()) return o.at.as_json ? print(made) : print(token + "\n");
+    ATOLL_TRY(write_private(o.out, token + "\n"));
+    made.as_object().erase("token");
+    if (o.at.as_json) return print(made);
+    return print("join token " + text_at(made, "id") + " in " + o.out + ", for " +
+                 text_at(made, "roles") + ", until " + text_at(made, "expires") + "\n");
+  });
+}
+
+result<int> run_token_list(const operator_options& o) {
+  return with_session(o, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/join-tokens"));
+    const json::array& items = list_at(all, "items");
+    if (o.as_json) return print(json::value(items));
+    table t{{"ID", "ROLES", "STATE", "USES LEFT", "EXPIRES"}};
+    for (const auto& i : items)
+      t.add({text_at(i, "id"),
+             text_at(i, "roles"),
+             text_at(i, "state"),
+             text_at(i, "uses_left"),
+             text_at(i, "expires")});
+    return print(t.text());
+  });
+}
+
+result<int> run_token_revoke(const token_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    const bool is_id = !o.id.empty() && std::all_of(o.id.begin(), o.id.end(), [](char c) {
+      return (c >= 'a' && c <= 'f') || (c >= '0' && c <= '9');
+    });
+    if (!is_id) return error{errc::invalid_argument, "ID: the 12 digits that `list` shows"};
+    ATOLL_ASSIGN(const json::value done, at.ask("DELETE", "/api/v1/join-tokens/" + o.id));
+    return o.at.as_json ? print(done) : print("join token " + o.id + " was revoked\n");
+  });
+}
+
+result<int> run_events(const events_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    std::string since = std::to_string(o.since);
+    for (const char* wait = "0";; wait = "30") {
+      ATOLL_ASSIGN(const json::value news,
+                   at.ask("GET", "/api/v1/events?since=" + since + "&wait=" + std::string{wait}));
+      std::string text;
+      for (const auto& e : list_at(news, "items"))
+        text += o.at.as_json ? json::serialize(e) + "\n"
+                             : text_at(e, "time") + "  " + text_at(e, "revision") + "  " +
+                                   text_at(e, "kind") + "  " + text_at(e, "text") + "\n";
+      if (!text.empty()) ATOLL_TRY(print(text));
+      if (!o.follows) return 0;
+      since = text_at(news, "revision");
+    }
+  });
+}
+
+}  // namespace atl::ops

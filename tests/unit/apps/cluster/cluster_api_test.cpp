@@ -1,0 +1,430 @@
+// The cluster's API over the coordinator's real mind, without sockets or actors.
+#include "apps/cluster/cluster_api.hpp"
+#include "apps/serve/board.hpp"
+#include "apps/serve/keys.hpp"
+#include "transport/tls/join_token.hpp"
+#include "transport/wire/control.hpp"
+
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <deque>
+#include <filesystem>
+#include <set>
+
+namespace atl::ops {
+namespace {
+
+namespace json = boost::json;
+namespace tls = transport::tls;
+namespace wire = transport::wire;
+
+constexpr std::int64_t start_ms = 1'790'000'000'000;
+
+class kept_answer final : public http::exchange {
+public:
+  void reply(http::response whole) override { got = std::move(whole); }
+  void begin_stream(http::response) override {}
+  bool write(std::string) override { return false; }
+  void end_stream() override {}
+  void abort() override {}
+  void when_gone(std::function<void()>) override {}
+  std::optional<http::response> got;
+};
+
+class cluster_api_test : public ::testing::Test {
+protected:
+  cluster_api_test() {
+    std::string made = ::testing::TempDir() + "atoll-api-XXXXXX";
+    EXPECT_NE(::mkdtemp(made.data()), nullptr);
+    dir_ = made;
+    admin_ = add_key("admin", serve::scope::admin);
+    reader_ = add_key("reader", serve::scope::read);
+    user_ = add_key("user", serve::scope::infer);
+    keys_ = std::move(*serve::key_store::open(dir_ + "/keys"));
+
+    cluster::control_settings s;
+    s.cluster = "c-1";
+    s.unix_ms = [this] { return now_ms_; };
+    s.self = node_id{1};
+    cluster::durable_state restored;
+    restored.counters.node_next = 2;
+    cluster::node_record self;
+    self.node = node_id{1};
+    self.name = "coordinator";
+    self.roles = wire::roles_known;
+    restored.nodes[self.node] = self;
+    control_ = std::make_unique<cluster::control>(std::move(s), restored, now_);
+
+    authority_.emplace(*tls::authority::create("c-1", start_ms / 1000));
+    join_terms terms;
+    terms.coordinator = node_id{1};
+    terms.control = "192.0.2.1:7401";
+    terms.model_config = "{}";
+    terms.fingerprint = "f1";
+    joins_ = std::make_unique<enrolment>(*authority_, terms, [this] { return now_ms_ / 1000; });
+
+    api_backend b;
+    b.control = [this](std::function<void(cluster::control&, time_point_ns)> run,
+                       std::function<void(result<void>)> done) -> result<void> {
+      if (is_gone_) return error{errc::unsupported, "this node is no coordinator"};
+      run(*control_, now_);
+      done(disk_);
+      return {};
+    };
+    b.keys = keys_.get();
+    b.joins = joins_.get();
+    b.after = [this](std::chrono::milliseconds, std::function<void()> what) {
+      later_.push_back(std::move(what));
+    };
+    b.unix_ms = [this] { return now_ms_; };
+    b.removed = [this](node_id node) { removed_.push_back(node); };
+    b.name = "test";
+    b.fingerprint = authority_->fingerprint();
+    api_ = std::make_unique<cluster_api>(std::move(b));
+  }
+  ~cluster_api_test() override { std::filesystem::remove_all(dir_); }
+
+  std::string add_key(const std::string& name, serve::scope scope) {
+    const auto made = serve::make_key(name, static_cast<unsigned>(scope), 1, 0);
+    EXPECT_TRUE(serve::append_key(dir_ + "/keys", made->line).has_value());
+    return made->secret;
+  }
+
+  struct reply {
+    int status = 0;
+    json::value body;
+    std::string type;
+    const json::object& o() const { return body.as_object(); }
+    std::string detail() const { return std::string{o().at("detail").as_string()}; }
+  };
+
+  std::shared_ptr<kept_answer> send(const std::string& method,
+                                    const std::string& target,
+                                    const std::string& body = {},
+                                    std::optional<std::string> key = {}) {
+    http::request r;
+    r.method = method;
+    r.path = target.substr(0, target.find('?'));
+    if (r.path.size() < target.size()) r.query = target.substr(r.path.size() + 1);
+    r.body = body;
+    r.peer = "192.0.2.9:999";
+    const std::string secret = key.value_or(admin_);
+    if (!secret.empty()) r.headers.push_back({"authorization", "Bearer " + secret});
+    auto answer = std::make_shared<kept_answer>();
+    if (auto refused = api_->check(r)) {
+      answer->reply(std::move(*refused));
+    } else {
+      api_->handle(std::move(r), answer);
+    }
+    return answer;
+  }
+
+  static reply read(const kept_answer& from) {
+    EXPECT_TRUE(from.got.has_value()) << "no answer";
+    reply r;
+    if (!from.got) return r;
+    r.status = from.got->status;
+    r.type = from.got->content_type;
+    boost::system::error_code code;
+    r.body = json::parse(from.got->body, code);
+    EXPECT_FALSE(code) << from.got->body;
+    return r;
+  }
+
+  reply ask(const std::string& method,
+            const std::string& target,
+            const std::string& body = {},
+            std::optional<std::string> key = {}) {
+    return read(*send(method, target, body, std::move(key)));
+  }
+
+  std::string create_token(const std::string& body = R"({"roles":["expert"]})") {
+    const reply made = ask("POST", "/api/v1/join-tokens", body);
+    EXPECT_EQ(made.status, 201);
+    return std::string{made.o().at("token").as_string()};
+  }
+
+  std::string join_body(const std::string& token,
+                        const std::string& role = "expert",
+                        std::int64_t clock_off_s = 0) {
+    request_ = *tls::make_key_and_request();
+    return json::serialize(json::object{{"token", token},
+                                        {"name", "machine"},
+                                        {"roles", {role}},
+                                        {"csr", request_.request_pem},
+                                        {"version", "1"},
+                                        {"unix_s", now_ms_ / 1000 + clock_off_s}});
+  }
+
+  std::string dir_, admin_, reader_, user_;
+  std::unique_ptr<serve::key_store> keys_;
+  time_point_ns now_{0};
+  std::int64_t now_ms_ = start_ms;
+  std::unique_ptr<cluster::control> control_;
+  std::optional<tls::authority> authority_;
+  std::unique_ptr<enrolment> joins_;
+  std::deque<std::function<void()>> later_;
+  std::vector<node_id> removed_;
+  result<void> disk_;
+  bool is_gone_ = false;
+  tls::key_and_request request_;
+  std::unique_ptr<cluster_api> api_;
+};
+
+TEST_F(cluster_api_test, asks_for_a_key_that_reaches_so_far) {
+  EXPECT_EQ(ask("GET", "/api/v1/nodes", "", "").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes", "", "sk-atoll-wrong").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes", "", user_).status, 403);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes", "", reader_).status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/1/cordon", "", reader_).status, 403);
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/1/cordon").status, 200);
+  EXPECT_EQ(ask("GET", "/live", "", "").status, 200);
+}
+
+TEST_F(cluster_api_test, says_what_it_does_not_know) {
+  const reply none = ask("GET", "/api/v1/nothing");
+  EXPECT_EQ(none.status, 404);
+  EXPECT_EQ(none.type, "application/problem+json");
+  EXPECT_EQ(ask("PUT", "/api/v1/nodes").status, 405);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/77").status, 404);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/x").status, 404);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/1/cordon").status, 405);
+  EXPECT_EQ(ask("GET", "/api/v1/operations/99").status, 404);
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/1/cordon", R"({"why":"x"})").status, 400);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes?x=1").status, 400);
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/1/drain", R"({"deadline_s":-1})").status, 400);
+  EXPECT_EQ(ask("DELETE", "/api/v1/nodes/1?force=maybe").status, 400);
+}
+
+TEST_F(cluster_api_test, lists_nodes_and_what_was_done_to_them) {
+  const reply cordoned = ask("POST", "/api/v1/nodes/1/cordon");
+  EXPECT_EQ(cordoned.o().at("kind").as_string(), "cordon");
+  EXPECT_EQ(cordoned.o().at("state").as_string(), "done");
+  const reply nodes = ask("GET", "/api/v1/nodes");
+  ASSERT_EQ(nodes.o().at("items").as_array().size(), 1U);
+  EXPECT_EQ(nodes.o().at("items").at(0).at("name").as_string(), "coordinator");
+  EXPECT_EQ(nodes.o().at("items").at(0).at("state").as_string(), "absent");
+  const auto id = cordoned.o().at("id").to_number<std::int64_t>();
+  const reply operation = ask("GET", "/api/v1/operations/" + std::to_string(id));
+  EXPECT_EQ(operation.o(), cordoned.o());
+  const reply whole = ask("GET", "/api/v1/cluster");
+  EXPECT_EQ(whole.o().at("state").as_string(), "degraded");
+  EXPECT_NE(whole.o().at("reason").as_string().find("node 1 (coordinator) is absent"),
+            std::string::npos);
+}
+
+TEST_F(cluster_api_test, a_state_that_stands_against_it_is_a_conflict) {
+  const reply drained = ask("POST", "/api/v1/nodes/1/drain", R"({"force":true})");
+  EXPECT_EQ(drained.status, 409);
+  EXPECT_NE(drained.detail().find("not here"), std::string::npos);
+  EXPECT_EQ(ask("DELETE", "/api/v1/nodes/1/drain").status, 409);
+}
+
+TEST_F(cluster_api_test, what_could_not_be_written_down_is_no_success) {
+  disk_ = error{errc::io, "the disk is full"};
+  const reply cordoned = ask("POST", "/api/v1/nodes/1/cordon");
+  EXPECT_EQ(cordoned.status, 503);
+  EXPECT_NE(cordoned.detail().find("the disk is full"), std::string::npos);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes").status, 200);
+  is_gone_ = true;
+  EXPECT_EQ(ask("GET", "/api/v1/nodes").status, 503);
+}
+
+TEST_F(cluster_api_test, a_token_lets_one_machine_in_with_its_roles) {
+  const std::string token = create_token();
+  const reply in = ask("POST", "/api/v1/join", join_body(token), "");
+  ASSERT_EQ(in.status, 200);
+  EXPECT_EQ(in.o().at("node").to_number<int>(), 2);
+  EXPECT_EQ(in.o().at("control").as_string(), "192.0.2.1:7401");
+  EXPECT_EQ(in.o().at("model").as_string(), "f1");
+  const tls::credentials own{std::string{in.o().at("ca").as_string()},
+                             std::string{in.o().at("certificate").as_string()},
+                             request_.key_pem};
+  const auto facts = tls::check_credentials(own, now_ms_ / 1000);
+  ASSERT_TRUE(facts.has_value()) << facts.error().message();
+  EXPECT_EQ(facts->node, node_id{2});
+  EXPECT_EQ(facts->roles, (std::vector<std::string>{"expert"}));
+  EXPECT_EQ(facts->cluster, "c-1");
+
+  const reply again = ask("POST", "/api/v1/join", join_body(token), "");
+  EXPECT_EQ(again.status, 401);
+  EXPECT_NE(again.detail().find("used"), std::string::npos) << again.detail();
+  EXPECT_EQ(ask("GET", "/api/v1/nodes").o().at("items").as_array().size(), 2U);
+}
+
+TEST_F(cluster_api_test, tokens_are_refused_for_what_is_wrong_with_them) {
+  const std::string token = create_token();
+  const auto joins = [&](const std::string& body) { return ask("POST", "/api/v1/join", body, ""); };
+  EXPECT_EQ(joins(join_body(token, "attention")).status, 401);
+  std::string wrong = token;
+  char& digit = wrong[wrong.find('.') + 3];
+  digit = digit == '0' ? '1' : '0';
+  EXPECT_EQ(joins(join_body(wrong)).status, 401);
+  EXPECT_EQ(joins(join_body("nonsense")).status, 400);
+  const reply off = joins(join_body(token, "expert", 3600));
+  EXPECT_EQ(off.status, 401);
+  EXPECT_NE(off.detail().find("clock"), std::string::npos) << off.detail();
+  EXPECT_EQ(joins(join_body(token, "expert", 3600 - 3500)).status, 200);
+
+  const std::string late = create_token(R"({"roles":["expert"],"ttl_s":60})");
+  now_ms_ += 61'000;
+  const reply expired = joins(join_body(late));
+  EXPECT_EQ(expired.status, 401);
+  EXPECT_NE(expired.detail().find("expired"), std::string::npos) << expired.detail();
+}
+
+TEST_F(cluster_api_test, a_refused_request_takes_no_use_of_a_token) {
+  const std::string token = create_token();
+  json::value body = json::parse(join_body(token));
+  body.as_object()["csr"] = "no request";
+  EXPECT_EQ(ask("POST", "/api/v1/join", json::serialize(body), "").status, 400);
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token, "expert", -4000), "").status, 401);
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token, "gateway"), "").status, 401);
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token), "").status, 200);
+}
+
+TEST_F(cluster_api_test, tokens_are_listed_without_their_secret_and_revoked) {
+  const std::string token = create_token(R"({"roles":["expert","gateway"],"uses":3})");
+  const std::string id = token.substr(std::string{"atoll-join-"}.size(), 12);
+  const auto listed = send("GET", "/api/v1/join-tokens");
+  const std::string secret = token.substr(token.find('.') + 1, 64);
+  EXPECT_EQ(listed->got->body.find(secret), std::string::npos);
+  const json::value item = read(*listed).o().at("items").at(0);
+  EXPECT_EQ(item.at("id").as_string(), id);
+  EXPECT_EQ(item.at("uses_left").to_number<int>(), 3);
+  EXPECT_EQ(item.at("state").as_string(), "usable");
+  EXPECT_EQ(ask("DELETE", "/api/v1/join-tokens/" + id).status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token), "").status, 401);
+  EXPECT_EQ(ask("DELETE", "/api/v1/join-tokens/000000000000").status, 404);
+  EXPECT_EQ(ask("POST", "/api/v1/join-tokens", R"({"roles":[]})").status, 400);
+  EXPECT_EQ(ask("POST", "/api/v1/join-tokens", R"({"roles":["king"]})").status, 400);
+  EXPECT_EQ(ask("POST", "/api/v1/join-tokens", R"({"roles":["expert"],"uses":0})").status, 400);
+}
+
+TEST_F(cluster_api_test, a_certificate_is_renewed_for_its_key_until_the_node_is_removed) {
+  const reply in = ask("POST", "/api/v1/join", join_body(create_token()), "");
+  ASSERT_EQ(in.status, 200);
+  const json::object body{{"certificate", in.o().at("certificate")}, {"csr", request_.request_pem}};
+  const auto renews = [&](const json::object& b) {
+    return ask("POST", "/api/v1/renew", json::serialize(b), "");
+  };
+  now_ms_ += 12 * 3600 * 1000;
+  const reply renewed = renews(body);
+  ASSERT_EQ(renewed.status, 200);
+  const tls::credentials fresh{authority_->certificate_pem(),
+                               std::string{renewed.o().at("certificate").as_string()},
+                               request_.key_pem};
+  const auto facts = tls::check_credentials(fresh, now_ms_ / 1000 + 23 * 3600);
+  ASSERT_TRUE(facts.has_value()) << facts.error().message();
+  EXPECT_EQ(facts->node, node_id{2});
+  EXPECT_EQ(facts->roles, (std::vector<std::string>{"expert"}));
+
+  // Who overheard the certificate has another key.
+  json::object thief = body;
+  thief["csr"] = tls::make_key_and_request()->request_pem;
+  EXPECT_EQ(renews(thief).status, 401);
+  // So has a node of another cluster.
+  const auto foreign = *tls::authority::create("c-2", now_ms_ / 1000);
+  tls::certificate_order order;
+  order.request_pem = request_.request_pem;
+  order.node = node_id{2};
+  json::object stranger = body;
+  stranger["certificate"] = *foreign.issue(order, now_ms_ / 1000);
+  EXPECT_EQ(renews(stranger).status, 401);
+
+  EXPECT_EQ(ask("DELETE", "/api/v1/nodes/2").status, 200);
+  EXPECT_EQ(removed_, (std::vector<node_id>{node_id{2}}));
+  const reply gone = renews(body);
+  EXPECT_EQ(gone.status, 401);
+  EXPECT_NE(gone.detail().find("removed"), std::string::npos);
+  now_ms_ += 13 * 3600 * 1000;
+  EXPECT_EQ(renews(body).status, 401);
+}
+
+TEST_F(cluster_api_test, events_are_told_when_they_come_or_when_the_time_is_over) {
+  const reply begun = ask("GET", "/api/v1/events");
+  const auto revision = begun.o().at("revision").to_number<std::uint64_t>();
+  const std::string since = "/api/v1/events?since=" + std::to_string(revision);
+  EXPECT_TRUE(ask("GET", since).o().at("items").as_array().empty());
+
+  const auto waiting = send("GET", since + "&wait=30");
+  EXPECT_FALSE(waiting->got.has_value());
+  ask("POST", "/api/v1/nodes/1/cordon");
+  ASSERT_EQ(later_.size(), 1U);
+  later_.front()();
+  later_.pop_front();
+  const reply told = read(*waiting);
+  ASSERT_FALSE(told.o().at("items").as_array().empty());
+  EXPECT_GT(told.o().at("revision").to_number<std::uint64_t>(), revision);
+
+  const auto in_vain =
+      send("GET", "/api/v1/events?wait=1&since=" + json::serialize(told.o().at("revision")));
+  for (int i = 0; i < 5 && !later_.empty(); ++i) {
+    later_.front()();
+    later_.pop_front();
+  }
+  EXPECT_TRUE(read(*in_vain).o().at("items").as_array().empty());
+  EXPECT_EQ(ask("GET", "/api/v1/events?wait=61").status, 400);
+  EXPECT_EQ(ask("GET", "/api/v1/events?since=x").status, 400);
+}
+
+TEST_F(cluster_api_test, so_many_clients_may_wait_and_no_more) {
+  std::vector<std::shared_ptr<kept_answer>> waiting;
+  for (int i = 0; i < 64; ++i)
+    waiting.push_back(send("GET", "/api/v1/events?since=1000000&wait=60"));
+  EXPECT_EQ(ask("GET", "/api/v1/events?since=1000000&wait=60").status, 503);
+  later_.clear();
+  EXPECT_FALSE(send("GET", "/api/v1/events?since=1000000&wait=60")->got.has_value());
+}
+
+TEST_F(cluster_api_test, its_description_names_the_routes_that_are_there_and_no_others) {
+  const reply document = ask("GET", "/api/v1/openapi.json", "", "");
+  ASSERT_EQ(document.status, 200);
+  std::set<std::string> described, there;
+  for (const auto& path : document.o().at("paths").as_object())
+    for (const auto& operation : path.value().as_object())
+      described.insert(std::string{operation.key()} + " " + std::string{path.key()});
+  for (const auto& r : cluster_api::routes()) {
+    std::string method{r.method};
+    std::transform(method.begin(), method.end(), method.begin(), [](unsigned char c) {
+      return static_cast<char>(std::tolower(c));
+    });
+    there.insert(method + " " + std::string{r.path});
+  }
+  EXPECT_EQ(described, there);
+}
+
+/// Whether a value has the fields that a schema of the description names, and no others.
+void expect_fields(const json::object& document, const char* schema, const json::object& value) {
+  const auto& properties =
+      document.at("components").at("schemas").at(schema).at("properties").as_object();
+  std::set<std::string> wanted, there;
+  for (const auto& p : properties) wanted.emplace(p.key());
+  for (const auto& f : value) there.emplace(f.key());
+  EXPECT_EQ(wanted, there) << schema;
+}
+
+TEST_F(cluster_api_test, its_answers_have_the_fields_that_the_description_names) {
+  const reply document = ask("GET", "/api/v1/openapi.json", "", "");
+  const auto& d = document.o();
+  expect_fields(d, "Operation", ask("POST", "/api/v1/nodes/1/cordon").o());
+  expect_fields(d, "Node", ask("GET", "/api/v1/nodes/1").o());
+  const reply whole = ask("GET", "/api/v1/cluster");
+  expect_fields(d, "Cluster", whole.o());
+  const reply events = ask("GET", "/api/v1/events");
+  expect_fields(d, "Event", events.o().at("items").at(0).as_object());
+  const reply token = ask("POST", "/api/v1/join-tokens", R"({"roles":["expert"]})");
+  expect_fields(d, "NewJoinToken", token.o());
+  const reply in =
+      ask("POST", "/api/v1/join", join_body(std::string{token.o().at("token").as_string()}), "");
+  expect_fields(d, "Welcome", in.o());
+  const reply tokens = ask("GET", "/api/v1/join-tokens");
+  expect_fields(d, "JoinToken", tokens.o().at("items").at(0).as_object());
+  expect_fields(d, "Problem", ask("GET", "/api/v1/nodes/99").o());
+}
+
+}  // namespace
+}  // namespace atl::ops

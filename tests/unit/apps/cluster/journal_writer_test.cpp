@@ -1,0 +1,89 @@
+#include "apps/cluster/journal_writer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+
+namespace atl::ops {
+namespace {
+
+class journal_thread : public ::testing::Test {
+protected:
+  journal_thread() {
+    std::string made = ::testing::TempDir() + "atoll-journal-XXXXXX";
+    EXPECT_NE(::mkdtemp(made.data()), nullptr);
+    dir_ = made;
+  }
+  ~journal_thread() override { std::filesystem::remove_all(dir_); }
+
+  journal_writer::opened open() {
+    auto opened = journal_writer::open(system_disk(), dir_ + "/journal", "c-1");
+    EXPECT_TRUE(opened.has_value());
+    return std::move(*opened);
+  }
+
+  static result<void> append(journal_writer& to, std::vector<std::string> records) {
+    std::promise<result<void>> done;
+    to.append(std::move(records), [&done](result<void> r) { done.set_value(std::move(r)); });
+    return done.get_future().get();
+  }
+
+  static std::string node_record(std::uint32_t node, const std::string& name) {
+    cluster::node_record n;
+    n.node = node_id{node};
+    n.name = name;
+    n.roles = 8;
+    return cluster::to_record(n);
+  }
+
+  std::string dir_;
+};
+
+TEST_F(journal_thread, what_was_told_to_be_durable_is_there_again) {
+  {
+    auto first = open();
+    EXPECT_TRUE(first.restored.nodes.empty());
+    ASSERT_TRUE(append(*first.writer, {node_record(2, "a"), node_record(3, "b")}).has_value());
+    ASSERT_TRUE(append(*first.writer, {node_record(2, "c")}).has_value());
+  }
+  const auto again = open();
+  EXPECT_EQ(again.restored.nodes.at(node_id{2}).name, "c");
+  EXPECT_EQ(again.restored.nodes.at(node_id{3}).name, "b");
+}
+
+TEST_F(journal_thread, compacting_keeps_the_order_with_what_comes_after_it) {
+  {
+    auto first = open();
+    const std::string name(4000, 'n');
+    for (int i = 0; i < 100; ++i)
+      ASSERT_TRUE(append(*first.writer, {node_record(2, name + std::to_string(i))}).has_value());
+    EXPECT_TRUE(first.writer->should_compact());
+    const auto before = std::filesystem::file_size(dir_ + "/journal");
+    first.writer->compact({node_record(2, "kept")});
+    ASSERT_TRUE(append(*first.writer, {node_record(3, "after")}).has_value());
+    first.writer->wait_idle();
+    EXPECT_FALSE(first.writer->should_compact());
+    EXPECT_LT(std::filesystem::file_size(dir_ + "/journal"), before / 4);
+  }
+  const auto again = open();
+  EXPECT_EQ(again.restored.nodes.at(node_id{2}).name, "kept");
+  EXPECT_EQ(again.restored.nodes.at(node_id{3}).name, "after");
+}
+
+TEST_F(journal_thread, a_record_that_cannot_be_written_is_told_and_the_next_is_taken) {
+  auto opened = open();
+  const std::string too_long(cluster::journal::record_bytes_max + 1, 'x');
+  EXPECT_TRUE(append(*opened.writer, {too_long}).has_error());
+  EXPECT_TRUE(append(*opened.writer, {node_record(4, "d")}).has_value());
+  opened.writer.reset();
+  EXPECT_EQ(open().restored.nodes.size(), 1U);
+}
+
+TEST_F(journal_thread, another_clusters_journal_is_refused) {
+  open();
+  EXPECT_TRUE(journal_writer::open(system_disk(), dir_ + "/journal", "c-2").has_error());
+}
+
+}  // namespace
+}  // namespace atl::ops

@@ -1,0 +1,205 @@
+// The commands of operators against a server that says what a test wants.
+#include "apps/cluster/operator_commands.hpp"
+#include "tests/support/scripted_server.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sys/stat.h>
+
+namespace atl::ops {
+namespace {
+
+class operator_commands : public ::testing::Test {
+protected:
+  operator_commands() {
+    std::string made = ::testing::TempDir() + "atoll-operator-XXXXXX";
+    EXPECT_NE(::mkdtemp(made.data()), nullptr);
+    dir_ = made;
+    std::ofstream{dir_ + "/key"} << "sk-atoll-secret\n";
+  }
+  ~operator_commands() override { std::filesystem::remove_all(dir_); }
+
+  struct exchange {
+    std::string wants;  // the request line
+    int status = 200;
+    std::string says;
+  };
+
+  /// Serves these in order, each on a connection of its own or on a kept one.
+  test::scripted_server serving(std::vector<exchange> all) {
+    return test::scripted_server{{[this, all = std::move(all)](test::peer& p) {
+      for (const auto& e : all) {
+        const std::string r = p.request();
+        requests_.push_back(r);
+        EXPECT_EQ(r.substr(0, r.find(" HTTP/")), e.wants);
+        EXPECT_NE(r.find("Authorization: Bearer sk-atoll-secret\r\n"), std::string::npos);
+        p.send(test::answer(e.status, e.says));
+      }
+      p.wait_for_end();
+    }}};
+  }
+
+  operator_options at(const test::scripted_server& server) {
+    operator_options o;
+    o.server.url = server.url();
+    o.server.key_file = dir_ + "/key";
+    o.as_json = true;
+    return o;
+  }
+
+  template <class Command>
+  static std::string printed(Command run, int expected) {
+    ::testing::internal::CaptureStdout();
+    const result<int> code = run();
+    std::string text = ::testing::internal::GetCapturedStdout();
+    EXPECT_TRUE(code.has_value());
+    if (code.has_value()) {
+      EXPECT_EQ(*code, expected);
+    }
+    return text;
+  }
+
+  std::string dir_;
+  std::vector<std::string> requests_;
+};
+
+TEST_F(operator_commands, list_nodes_as_json_and_as_a_table) {
+  const std::string body =
+      R"({"items":[{"id":2,"name":"gpu","role":"expert","roles":["expert"],"state":"alive",)"
+      R"("up_s":7300,"experts":12,"expert_bytes":1048576,"sequences":3,"note":""}],"revision":4})";
+  {
+    const auto server = serving({{"GET /api/v1/nodes", 200, body}});
+    const auto text = printed([&] { return run_node_list(at(server)); }, 0);
+    EXPECT_EQ(text.front(), '[');
+    EXPECT_NE(text.find("\"state\":\"alive\""), std::string::npos);
+  }
+  const auto server = serving({{"GET /api/v1/nodes", 200, body}});
+  operator_options o = at(server);
+  o.as_json = false;
+  const auto text = printed([&] { return run_node_list(o); }, 0);
+  EXPECT_NE(text.find("ID  NAME  ROLE    STATE  UP  EXPERTS  WEIGHTS"), std::string::npos) << text;
+  EXPECT_NE(text.find("2   gpu   expert  alive  2h  12       1.0 MiB"), std::string::npos) << text;
+}
+
+TEST_F(operator_commands, status_tells_by_its_exit_code) {
+  for (const auto& [state, code] : {std::pair{"healthy", 0}, std::pair{"degraded", 1}}) {
+    const auto server = serving(
+        {{"GET /api/v1/cluster", 200, std::string{R"({"state":")"} + state + R"(","nodes":[]})"}});
+    printed([&] { return run_cluster_status(at(server)); }, code);
+  }
+}
+
+TEST_F(operator_commands, a_drain_waits_for_its_end_and_tells_how_it_went) {
+  for (const auto& [state, code] : {std::pair{"done", 0}, std::pair{"failed", 1}}) {
+    const std::string running = R"({"id":9,"kind":"drain","state":"running","node":3})";
+    const auto server = serving({
+        {"POST /api/v1/nodes/3/drain", 202, running},
+        {"GET /api/v1/events?wait=5&since=0", 200, R"({"items":[],"revision":17})"},
+        {"GET /api/v1/operations/9", 200, running},
+        {"GET /api/v1/events?wait=5&since=17", 200, R"({"items":[],"revision":18})"},
+        {"GET /api/v1/operations/9",
+         200,
+         std::string{R"({"id":9,"kind":"drain","state":")"} + state + R"(","node":3})"},
+    });
+    requests_.clear();
+    node_options o;
+    o.at = at(server);
+    o.node = "3";
+    o.deadline_s = 60;
+    o.force = true;
+    const auto text = printed([&] { return run_node_drain(o); }, code);
+    EXPECT_NE(text.find(state), std::string::npos);
+    EXPECT_NE(requests_.front().find(R"({"force":true,"deadline_s":60})"), std::string::npos);
+  }
+}
+
+TEST_F(operator_commands, a_detached_drain_does_not_wait) {
+  const auto server = serving({{"POST /api/v1/nodes/3/drain",
+                                202,
+                                R"({"id":9,"kind":"drain","state":"running","node":3})"}});
+  node_options o;
+  o.at = at(server);
+  o.node = "3";
+  o.detaches = true;
+  printed([&] { return run_node_drain(o); }, 0);
+}
+
+TEST_F(operator_commands, a_node_may_be_named) {
+  const std::string nodes =
+      R"({"items":[{"id":2,"name":"a","state":"removed"},{"id":5,"name":"a","state":"alive"},)"
+      R"({"id":6,"name":"b","state":"alive"},{"id":7,"name":"b","state":"alive"}]})";
+  {
+    const auto server = serving({{"GET /api/v1/nodes", 200, nodes},
+                                 {"POST /api/v1/nodes/5/cordon",
+                                  200,
+                                  R"({"id":1,"kind":"cordon","state":"done","node":5})"}});
+    node_options o;
+    o.at = at(server);
+    o.node = "a";
+    printed([&] { return run_node_cordon(o); }, 0);
+  }
+  const auto server = serving({{"GET /api/v1/nodes", 200, nodes}});
+  node_options o;
+  o.at = at(server);
+  o.node = "b";
+  printed([&] { return run_node_cordon(o); }, 2);
+}
+
+TEST_F(operator_commands, refusals_have_their_exit_codes) {
+  const auto with = [&](int status) {
+    const auto server = serving({{"DELETE /api/v1/nodes/3", status, R"({"detail":"no"})"}});
+    node_options o;
+    o.at = at(server);
+    o.node = "3";
+    return *run_node_remove(o);
+  };
+  EXPECT_EQ(with(401), 4);
+  EXPECT_EQ(with(404), 5);
+  EXPECT_EQ(with(409), 2);
+  EXPECT_EQ(with(503), 1);
+  operator_options nobody;
+  nobody.server.url = "http://127.0.0.1:" + std::to_string(test::closed_port());
+  nobody.server.key_file = dir_ + "/key";
+  EXPECT_EQ(*run_node_list(nobody), 3);
+  nobody.server.url = "http://192.0.2.1:7400";
+  EXPECT_EQ(*run_node_list(nobody), 2);
+}
+
+TEST_F(operator_commands, a_token_goes_to_a_private_file_and_not_to_the_terminal) {
+  const auto server =
+      serving({{"POST /api/v1/join-tokens",
+                201,
+                R"({"id":"0123456789ab","token":"atoll-join-x","roles":["expert"]})"}});
+  token_options o;
+  o.at = at(server);
+  o.roles = {"expert"};
+  o.out = dir_ + "/token";
+  const auto text = printed([&] { return run_token_create(o); }, 0);
+  EXPECT_EQ(text.find("atoll-join-x"), std::string::npos);
+  std::ifstream file{o.out};
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, "atoll-join-x");
+  struct stat about {};
+  ASSERT_EQ(::stat(o.out.c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777U, 0600U);
+  EXPECT_EQ(*run_token_create(o), 2) << "the file must not be overwritten";
+}
+
+TEST_F(operator_commands, events_are_lines) {
+  const auto server = serving(
+      {{"GET /api/v1/events?since=4&wait=0",
+        200,
+        R"({"items":[{"revision":5,"time":"t","kind":"joined","node":2,"text":"node 2 joined"}],)"
+        R"("revision":5})"}});
+  events_options o;
+  o.at = at(server);
+  o.at.as_json = false;
+  o.since = 4;
+  EXPECT_EQ(printed([&] { return run_events(o); }, 0), "t  5  joined  node 2 joined\n");
+}
+
+}  // namespace
+}  // namespace atl::ops
