@@ -69,6 +69,7 @@ tls_options tls_world::options(node_id node) const {
   tls_options made;
   made.listen = "127.0.0.1";
   made.own = credentials(node);
+  made.limits.flush_time = std::chrono::seconds{5};  // a busy machine is slow to shake hands
   return made;
 }
 

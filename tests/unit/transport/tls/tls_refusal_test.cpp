@@ -329,7 +329,7 @@ TEST_F(tls_refusals, a_frame_cut_short_is_no_frame) {
 
 TEST_F(tls_refusals, silence) {
   auto options = world.options(node_id{3});
-  options.limits.greeting_time = 100ms;
+  options.limits.greeting_time = 500ms;
   const tls_node c{world, 3, 1, std::move(options)};
   const raw_peer without_a_word{c.net->local_address()};
   raw_peer without_a_greeting{c.net->local_address()};
