@@ -140,16 +140,17 @@ result<command> node_run_of(const node_run_arguments& a) {
 }
 
 constexpr const char* node_run_footer =
-    R"(The coordinator runs in the directory that `atoll cluster init` made. Every other node joins once,
-by --join and --token-file; its key and certificate stay in its directory, and later starts need
-neither. One line on standard output says that the node is ready. SIGTERM and SIGINT make it leave in
-order, at most --drain-timeout later; a second one ends it at once.
+    R"(The coordinator runs in the directory that `atoll cluster init` made. Every other node joins
+once, by --join and --token-file; its key and certificate stay in its directory, and later starts
+need neither. One line on standard output says that the node is ready. SIGTERM and SIGINT make it
+leave in order, at most --drain-timeout later; a second one ends it at once.
 
-Data goes by UCX on the loopback and over RDMA, and by TLS otherwise; UCX over tcp trusts everybody
-who can reach it and needs --trusted-network.
+Data goes by UCX on the loopback and over RDMA, and by TLS otherwise; UCX over tcp trusts
+everybody who can reach it and needs --trusted-network.
 
 Examples:
-  atoll node run --role coordinator --model MODEL --listen 192.0.2.1:7400 --control 192.0.2.1:7401
+  atoll node run --role coordinator --model MODEL --listen 192.0.2.1:7400 \
+      --control 192.0.2.1:7401
   atoll node run --role expert --join https://192.0.2.1:7400 --token-file expert.token \
       --data-interface eth0
   atoll node run --role gateway,attention --model MODEL --join https://192.0.2.1:7400 \
@@ -176,16 +177,12 @@ void add_node_run(CLI::App& node, const choose& chosen) {
          "--api-listen", o.api_listen, "of the coordinator's API, where --listen is the gateway's")
       ->type_name("ADDR")
       ->capture_default_str();
-  app.add_option(
-         "--control", o.control_listen, "IP:PORT of the control path (coordinator: 127.0.0.1:7401)")
-      ->type_name("ADDR");
-  app.add_option(
-         "--advertise", o.advertise, "a further name of the coordinator, for its certificate")
+  app.add_option("--control", o.control_listen, "IP:PORT of the control path")->type_name("ADDR");
+  app.add_option("--advertise", o.advertise, "a further name of the coordinator")
       ->type_name("HOST")
       ->allow_extra_args(false);
   app.add_option("--data-transport", o.data.transport, "auto, ucx or tls")->capture_default_str();
-  app.add_option(
-         "--data-interface", o.data.interface, "the interface that data goes over, as in eth0")
+  app.add_option("--data-interface", o.data.interface, "that data goes over, as in eth0")
       ->type_name("IF");
   app.add_option("--trusted-network",
                  o.data.trusted_networks,

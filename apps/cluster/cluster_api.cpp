@@ -11,8 +11,8 @@
 
 #include <boost/json.hpp>
 
-#include <atomic>
 #include <charconv>
+#include <mutex>
 #include <utility>
 
 namespace atl::ops {
@@ -66,6 +66,25 @@ result<api_reply> operation_reply(const cluster::control& on, result<std::uint64
   return api_reply{
       runs ? 202 : 200, to_json(o), {{"location", "/api/v1/operations/" + std::to_string(o.id)}}};
 }
+
+/// Clients that wait for events, so many at most. They let go on any thread.
+class waiting_clients : public std::enable_shared_from_this<waiting_clients> {
+public:
+  /// Counted until the answer is destroyed; null where there are too many.
+  std::shared_ptr<void> enter() {
+    const std::lock_guard lock{mutex_};
+    if (count_ == waiting_most) return nullptr;
+    ++count_;
+    return {this, [me = shared_from_this()](void*) {
+              const std::lock_guard leaving{me->mutex_};
+              --me->count_;
+            }};
+  }
+
+private:
+  std::mutex mutex_;
+  int count_ = 0;
+};
 
 // ---- questions, each from one request
 
@@ -247,8 +266,7 @@ private:
   void document(call&& c);
 
   api_backend on_;
-  // Clients that wait for events; they let go on any thread.
-  std::shared_ptr<std::atomic<int>> waiting_ = std::make_shared<std::atomic<int>>(0);
+  std::shared_ptr<waiting_clients> waiting_ = std::make_shared<waiting_clients>();
 };
 
 const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
@@ -371,15 +389,12 @@ void cluster_api::impl::events(call&& c) {
     return {};
   }();
   if (read.has_error()) return c.answer->reply(to_response(read.error(), false));
-  if (wait_s > 0 && *waiting_ >= waiting_most)
-    return c.answer->reply(
-        to_response(error{errc::overloaded, "too many clients wait for events"}, false));
   // Counted for as long as the answer is awaited, whoever lets go of it.
   std::shared_ptr<void> counted;
-  if (wait_s > 0) {
-    ++*waiting_;
-    counted = std::shared_ptr<void>{nullptr, [n = waiting_](void*) { --*n; }};
-  }
+  if (wait_s > 0) counted = waiting_->enter();
+  if (wait_s > 0 && counted == nullptr)
+    return c.answer->reply(
+        to_response(error{errc::overloaded, "too many clients wait for events"}, false));
   poll_events(std::move(c), since, wait_s * 1000, counted);
 }
 

@@ -90,7 +90,7 @@ result<std::unique_ptr<coordinator_host>> coordinator_host::open(const std::stri
     return error{errc::invalid_argument,
                  "--dir " + dir + ": ca.pem is of cluster " + authority.cluster() +
                      ", cluster.json of " + card->id};
-  std::unique_ptr<coordinator_host> made{new coordinator_host{dir, *card, std::move(authority)}};
+  auto made = std::make_unique<coordinator_host>(dir, *card, std::move(authority));
   ATOLL_ASSIGN(made->keys_, serve::key_store::open(dir + "/keys"));
   ATOLL_ASSIGN(auto journal, journal_writer::open(system_disk(), dir + "/journal", card->id));
   made->journal_ = std::move(journal.writer);

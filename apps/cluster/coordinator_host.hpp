@@ -26,6 +26,9 @@ class coordinator_host {
 public:
   /// What `atoll cluster init` made in the directory, and all that happened since.
   static result<std::unique_ptr<coordinator_host>> open(const std::string& dir);
+  /// By open().
+  coordinator_host(std::string dir, cluster_card card, transport::tls::authority authority)
+      : dir_{std::move(dir)}, card_{std::move(card)}, authority_{std::move(authority)} {}
 
   const cluster_card& cluster() const noexcept { return card_; }
   /// A certificate of the coordinator's own node, for a fresh key.
@@ -54,9 +57,6 @@ public:
   bool is_removed(node_id node) const;
 
 private:
-  coordinator_host(std::string dir, cluster_card card, transport::tls::authority authority)
-      : dir_{std::move(dir)}, card_{std::move(card)}, authority_{std::move(authority)} {}
-
   result<void> issue_api_certificate();
 
   std::string dir_;

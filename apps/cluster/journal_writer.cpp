@@ -26,8 +26,8 @@ result<journal_writer::opened> journal_writer::open(std::shared_ptr<disk> files,
     ATOLL_TRY(cluster::apply_record(
         made.restored,
         std::string_view{reinterpret_cast<const char*>(record.data()), record.size()}));
-  made.writer = std::unique_ptr<journal_writer>{
-      new journal_writer{std::move(files), path, cluster, std::move(read.log)}};
+  made.writer =
+      std::make_unique<journal_writer>(std::move(files), path, cluster, std::move(read.log));
   return made;
 }
 

@@ -24,6 +24,11 @@ public:
   /// Reads the journal, or says what is wrong with it; what had to be cut off is logged.
   static result<opened>
   open(std::shared_ptr<disk> files, const std::string& path, const std::string& cluster);
+  /// By open().
+  journal_writer(std::shared_ptr<disk> files,
+                 std::string path,
+                 std::string cluster,
+                 cluster::journal log);
   /// Carries out what was asked for, then ends.
   ~journal_writer();
   journal_writer(const journal_writer&) = delete;
@@ -44,10 +49,6 @@ private:
     std::function<void(result<void>)> done;  // empty: it compacts
   };
 
-  journal_writer(std::shared_ptr<disk> files,
-                 std::string path,
-                 std::string cluster,
-                 cluster::journal log);
   void work();
   void carry_out(job& what);
   result<void> reopen();

@@ -127,7 +127,7 @@ result<made_path> make_tls_path(const path_options& o,
 }  // namespace
 
 result<std::unique_ptr<node_paths>> node_paths::make(const path_options& o) {
-  std::unique_ptr<node_paths> p{new node_paths};
+  auto p = std::make_unique<node_paths>();
   const auto book = std::make_shared<address_book>();
   p->links_.book = book;
   path_rules control{part::control, o.coordinator, o.coordinator_address, o.self == o.coordinator};

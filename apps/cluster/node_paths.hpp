@@ -36,6 +36,7 @@ struct path_options {
 
 class node_paths {
 public:
+  /// What make() gives has paths.
   static result<std::unique_ptr<node_paths>> make(const path_options& o);
 
   actors::node_links links() const { return links_; }
@@ -49,8 +50,6 @@ public:
   void drop_removed() { control_->drop_revoked(); }
 
 private:
-  node_paths() = default;
-
   transport::tls::ticket_key ticket_key_{};
   // Behind the links, which own them.
   transport::tls_transport* control_ = nullptr;

@@ -47,7 +47,7 @@ std::string url_of(const std::string& address, const listener_settings& l) {
 }  // namespace
 
 result<std::unique_ptr<server>> server::listen(const serve_settings& settings) {
-  std::unique_ptr<server> made{new server{settings}};
+  auto made = std::make_unique<server>(settings);
   ATOLL_TRY(made->bind());
   return made;
 }

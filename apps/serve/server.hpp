@@ -48,6 +48,8 @@ public:
 
   /// Binds the listeners.
   static result<std::unique_ptr<server>> listen(const serve_settings& settings);
+  /// By listen().
+  explicit server(const serve_settings& settings) : settings_{settings} {}
   /// As close() and end(), without waiting for readers.
   ~server();
   server(const server&) = delete;
@@ -78,8 +80,6 @@ public:
   void end(service_signals& signals);
 
 private:
-  explicit server(const serve_settings& settings) : settings_{settings} {}
-
   result<void> bind();
   openai::service_options api_options(const served_model& model);
   void schedule_pings();
