@@ -26,6 +26,7 @@ constexpr std::int64_t uses_most = 4096;
 constexpr std::int64_t deadline_most_s = 24 * 3600;
 constexpr std::int64_t wait_most_s = 60;
 constexpr std::chrono::milliseconds poll_interval{200};
+constexpr std::chrono::milliseconds farewell{1000};
 constexpr int waiting_most = 64;  // clients that wait for events
 
 enum class access { open, token, read, admin };
@@ -163,10 +164,11 @@ result<question> remove_node(const call& c, const api_backend& on) {
     force = value == "true";
   }
   ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node, force, removed = on.removed](cluster::control& s,
-                                                      time_point_ns now) -> result<api_reply> {
+  return question{[node, force, removed = on.removed, after = on.after](
+                      cluster::control& s, time_point_ns now) -> result<api_reply> {
     auto reply = operation_reply(s, s.remove(node, force, now));
-    if (reply.has_value() && removed) removed(node);
+    // Its connections end a little later: it is told first.
+    if (reply.has_value() && removed) after(farewell, [removed, node] { removed(node); });
     return reply;
   }};
 }

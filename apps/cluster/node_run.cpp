@@ -37,6 +37,7 @@ namespace tls = transport::tls;
 constexpr const char* control_default = "127.0.0.1:7401";
 constexpr std::chrono::seconds leave_slack{5};
 constexpr std::int64_t renew_again_s = 60;
+constexpr int ticks_patient = 4;
 
 error bad(const std::string& what) { return {errc::invalid_argument, what}; }
 
@@ -97,6 +98,8 @@ private:
   int leave();
   void tick();
   void renew();
+  void take_renewed(result<tls::credentials> fresh);
+  result<void> join();
   void end_life(const std::string& why);
   void end();
 
@@ -113,6 +116,7 @@ private:
   tls::credentials own_;
   std::int64_t renewal_due_s_ = 0;
   std::future<result<tls::credentials>> renewal_;
+  std::optional<error> outcast_;  // the cluster does not know this node any more
   node_model model_;
   std::optional<data_path> data_;
   std::string control_listen_;
@@ -136,9 +140,9 @@ result<void> node_process::prepare() {
   if (has(wire::role_gateway)) {
     ATOLL_ASSIGN(http_, serve::server::listen(s()));
   }
-  if (!s().engine.model.empty()) ATOLL_TRY(find_model());
+  if (!s().engine.model.empty() || roles_ != wire::role_expert) ATOLL_TRY(find_model());
   ATOLL_TRY(find_identity());
-  if (s().engine.model.empty()) ATOLL_TRY(find_model());
+  if (s().engine.model.empty()) ATOLL_TRY(find_model());  // as the coordinator sent it
   const bool differs =
       !card_.model.empty() && !model_.fingerprint.empty() && card_.model != model_.fingerprint;
   if (differs)
@@ -170,6 +174,17 @@ result<void> node_process::find_model() {
   return {};
 }
 
+result<void> node_process::join() {
+  ATOLL_ASSIGN(
+      card_,
+      join_cluster(
+          {o_.dir, o_.join, o_.token_file, o_.name, o_.roles, apps::this_build().version}));
+  log_info("joined cluster " + card_.cluster + " as node " + std::to_string(card_.node.value));
+  ATOLL_ASSIGN(own_, read_credentials(o_.dir));
+  return {};
+}
+
+/// Of an earlier start. One whose certificate has run out begins anew where it got a token.
 result<void> node_process::find_old_identity() {
   const bool may_all = std::all_of(o_.roles.begin(), o_.roles.end(), [&](const auto& role) {
     return std::find(card_.roles.begin(), card_.roles.end(), role) != card_.roles.end();
@@ -180,6 +195,12 @@ result<void> node_process::find_old_identity() {
                " and may be nothing else; join with another --dir and a token for the roles");
   }
   ATOLL_ASSIGN(own_, read_credentials(o_.dir));
+  const auto valid = tls::check_credentials(own_, unix_time_ms() / 1000);
+  if (valid.has_error() && !o_.join.empty() && !o_.token_file.empty()) {
+    log_warning("node " + std::to_string(card_.node.value) +
+                " joins anew, as another node: " + valid.error().message());
+    return join();
+  }
   return {};
 }
 
@@ -213,12 +234,7 @@ result<void> node_process::find_identity() {
       if (o_.join.empty())
         return bad("--dir " + o_.dir +
                    " holds no node yet; give --join URL and --token-file F to join a cluster");
-      ATOLL_ASSIGN(
-          card_,
-          join_cluster(
-              {o_.dir, o_.join, o_.token_file, o_.name, o_.roles, apps::this_build().version}));
-      log_info("joined cluster " + card_.cluster + " as node " + std::to_string(card_.node.value));
-      ATOLL_ASSIGN(own_, read_credentials(o_.dir));
+      ATOLL_TRY(join());
     }
     if (!o_.control_listen.empty()) {
       control_listen_ = o_.control_listen;
@@ -316,11 +332,14 @@ result<void> node_process::host_api() {
 
 /// Waits until the node is ready; an exit code where the end comes first.
 result<std::optional<int>> node_process::wait_ready() {
-  for (;;) {
+  for (int ticks = 0;;) {
     if (const auto outcome = life_->readiness()) {
       if (outcome->has_value()) return std::optional<int>{};
       return outcome->error();
     }
+    if (outcast_) return *outcast_;
+    // A refused handshake says little; a renewal tells what is wrong with the certificate.
+    if (!host_ && ++ticks == ticks_patient) renewal_due_s_ = 0;
     switch (signals_.wait(serve::server::sample_interval)) {
     case serve::service_event::drain:
     case serve::service_event::stop_now: return std::optional{128 + signals_.last_signal()};
@@ -389,6 +408,7 @@ result<std::optional<int>> node_process::watch() {
       if (*over && (*over)->code() != errc::stale_epoch) return **over;
       return ended(*over);
     }
+    if (outcast_) return *outcast_;
     auto at_most = serve::server::sample_interval;
     if (const auto interval = manager_.watchdog_interval()) at_most = std::min(at_most, *interval);
     switch (signals_.wait(at_most)) {
@@ -422,28 +442,31 @@ void node_process::tick() {
 
 /// A certificate is renewed at half its life, aside, since the coordinator may be slow or away.
 void node_process::renew() {
-  const std::int64_t now = unix_time_ms() / 1000;
   if (renewal_.valid()) {
-    if (renewal_.wait_for(std::chrono::seconds{0}) != std::future_status::ready) return;
-    auto fresh = renewal_.get();
-    result<void> taken = fresh.has_error() ? result<void>{fresh.error()} : result<void>{};
-    if (taken.has_value()) taken = paths_->set_credentials(*fresh);
-    if (taken.has_error()) {
-      log_error("the certificate was not renewed: " + taken.error().message());
-      renewal_due_s_ = now + renew_again_s;
-      return;
-    }
-    own_ = std::move(*fresh);
-    if (const auto facts = tls::read_facts(own_.certificate_pem); facts.has_value())
-      renewal_due_s_ = renewal_due_unix_s(*facts);
-    log_info("the certificate was renewed");
+    if (renewal_.wait_for(std::chrono::seconds{0}) == std::future_status::ready)
+      take_renewed(renewal_.get());
     return;
   }
-  if (now < renewal_due_s_) return;
+  if (unix_time_ms() / 1000 < renewal_due_s_) return;
   renewal_ = std::async(
       std::launch::async, [dir = o_.dir, card = card_, roles = o_.roles, host = host_.get()] {
         return host != nullptr ? host->issue_own(roles) : renew_certificate(dir, card);
       });
+}
+
+void node_process::take_renewed(result<tls::credentials> fresh) {
+  result<void> taken = fresh.has_error() ? result<void>{fresh.error()} : result<void>{};
+  if (taken.has_value() && paths_) taken = paths_->set_credentials(*fresh);
+  if (taken.has_error()) {
+    log_error("the certificate was not renewed: " + taken.error().message());
+    renewal_due_s_ = unix_time_ms() / 1000 + renew_again_s;
+    if (taken.error().code() == errc::unauthorised) outcast_ = taken.error();
+    return;
+  }
+  own_ = std::move(*fresh);
+  if (const auto facts = tls::read_facts(own_.certificate_pem); facts.has_value())
+    renewal_due_s_ = renewal_due_unix_s(*facts);
+  log_info("the certificate was renewed");
 }
 
 /// Requests end first, then the coordinator moves off what the cluster needs of this node. The

@@ -336,6 +336,9 @@ TEST_F(cluster_api_test, a_certificate_is_renewed_for_its_key_until_the_node_is_
   EXPECT_EQ(renews(stranger).status, 401);
 
   EXPECT_EQ(ask("DELETE", "/api/v1/nodes/2").status, 200);
+  EXPECT_TRUE(removed_.empty()) << "it is told before its connections end";
+  ASSERT_EQ(later_.size(), 1U);
+  later_.front()();
   EXPECT_EQ(removed_, (std::vector<node_id>{node_id{2}}));
   const reply gone = renews(body);
   EXPECT_EQ(gone.status, 401);
