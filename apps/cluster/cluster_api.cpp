@@ -21,9 +21,9 @@ namespace {
 namespace json = boost::json;
 namespace tls = transport::tls;
 
-constexpr std::int64_t ttl_most_s = 30 * 24 * 3600;
+constexpr std::int64_t ttl_most_s = 2'592'000;
 constexpr std::int64_t uses_most = 4096;
-constexpr std::int64_t deadline_most_s = 24 * 3600;
+constexpr std::int64_t deadline_most_s = 86'400;
 constexpr std::int64_t wait_most_s = 60;
 constexpr std::chrono::milliseconds poll_interval{200};
 constexpr std::chrono::milliseconds farewell{1000};
@@ -362,7 +362,7 @@ void cluster_api::impl::ask(const call& c, question q, bool is_read) {
   const auto answer = c.answer;
   const auto sent = on_.control(
       [outcome, q = std::move(q)](cluster::control& s, time_point_ns now) { *outcome = q(s, now); },
-      [outcome, answer, is_read](result<void> done) {
+      [outcome, answer, is_read](const result<void>& done) {
         if (outcome->has_error()) return answer->reply(to_response(outcome->error(), true));
         if (done.has_error() && !is_read) return answer->reply(to_response(done.error(), false));
         answer->reply(to_response(**outcome));
@@ -414,7 +414,7 @@ void cluster_api::impl::poll_events(call&& c,
         *found = s.events_since(since);
         *revision = found->empty() ? s.view(now).revision : found->back().revision;
       },
-      [me, found, revision, held, since, left_ms, counted](result<void>) {
+      [me, found, revision, held, since, left_ms, counted](const result<void>&) {
         if (!found->empty() || left_ms <= 0) {
           json::array items;
           for (const auto& e : *found) items.push_back(to_json(e));
@@ -443,7 +443,7 @@ void cluster_api::impl::join(call&& c) {
       on_.control([outcome, r = *asked](cluster::control& s,
                                         time_point_ns) { *outcome = enrolment::admit(s, r); },
                   [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
-                      result<void> done) {
+                      const result<void>& done) {
                     if (outcome->has_error()) return refuse(r.name, outcome->error());
                     if (done.has_error()) return refuse(r.name, done.error());
                     auto welcome = me->on_.joins->welcome(r, **outcome);
@@ -474,7 +474,8 @@ void cluster_api::impl::renew(call&& c) {
       [outcome, node = *asked->facts.node](cluster::control& s, time_point_ns now) {
         *outcome = enrolment::check_member(s, node, now);
       },
-      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer](result<void>) {
+      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer](
+          const result<void>&) {
         if (outcome->has_error()) return refuse(outcome->error());
         auto fresh = me->on_.joins->renew(r);
         if (fresh.has_error()) return refuse(fresh.error());

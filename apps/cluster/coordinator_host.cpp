@@ -18,7 +18,7 @@ namespace {
 
 namespace tls = transport::tls;
 
-constexpr std::size_t body_bytes_max = 64 * 1024;
+constexpr std::size_t body_bytes_max = 65'536;
 constexpr std::size_t connections_max = 512;
 
 std::int64_t unix_s() { return unix_time_ms() / 1000; }

@@ -74,9 +74,10 @@ result<void> keep_admin_key(const std::string& file, const std::string& secret) 
 result<int> run_cluster_init(const init_options& o) {
   const std::string dir = o.dir.empty() ? default_state_dir() : o.dir;
   ATOLL_TRY(check_name(o.name));
+  ATOLL_TRY(refuse_used(dir));
   ATOLL_TRY(make_state_dir(dir));
   ATOLL_ASSIGN(const auto lock, directory_lock::take(dir));
-  ATOLL_TRY(refuse_used(dir));
+  ATOLL_TRY(refuse_used(dir));  // nobody makes one meanwhile
   const std::string id = fresh_cluster_id();
   ATOLL_ASSIGN(const auto authority, transport::tls::authority::create(id, unix_time_ms() / 1000));
   ATOLL_ASSIGN(const auto key,
