@@ -350,10 +350,15 @@ void cluster_api::impl::handle(http::request&& request, std::shared_ptr<http::ex
   auto made = m.to->make(c, on_);
   if (made.has_error()) return c.answer->reply(to_response(made.error(), false));
   const bool is_read = m.to->method == "GET";
-  if (!is_read)
+  if (!is_read) {
+    const auto key = on_.keys->find(serve::bearer_token(c.request));
     log_event(log_level::info,
               "operator's request",
-              {{"method", c.request.method}, {"path", c.request.path}, {"from", c.request.peer}});
+              {{"method", c.request.method},
+               {"path", c.request.path},
+               {"key", key ? key->name : std::string{}},
+               {"from", c.request.peer}});
+  }
   ask(c, std::move(*made), is_read);
 }
 

@@ -217,6 +217,15 @@ void coordinator_host::tick(actors::node& on) {
   }
 }
 
+void coordinator_host::reload() {
+  const auto read = keys_->reload();
+  if (read.has_error()) {
+    log_error("the old keys stay: " + read.error().message());
+  } else {
+    log_info("reloaded: the keys of the API");
+  }
+}
+
 bool coordinator_host::is_removed(node_id node) const {
   const std::lock_guard lock{mutex_};
   return removed_.count(node) > 0;

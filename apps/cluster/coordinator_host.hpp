@@ -53,6 +53,9 @@ public:
   /// Every second or so: compacts the journal, renews the API's certificate.
   void tick(actors::node& on);
 
+  /// Reads the keys of the API again; the old ones stay where that fails.
+  void reload();
+
   /// Any thread.
   bool is_removed(node_id node) const;
 

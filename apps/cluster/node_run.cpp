@@ -415,6 +415,7 @@ result<std::optional<int>> node_process::watch() {
     case serve::service_event::drain: return std::optional{leave()};
     case serve::service_event::stop_now: return std::optional{128 + signals_.last_signal()};
     case serve::service_event::reload:
+      if (host_) host_->reload();
       if (http_)
         for (const auto& what : http_->reload_files()) log_info("reloaded: " + what);
       break;
