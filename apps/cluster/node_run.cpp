@@ -38,6 +38,8 @@ constexpr const char* control_default = "127.0.0.1:7401";
 constexpr std::chrono::seconds leave_slack{5};
 constexpr std::int64_t renew_again_s = 60;
 constexpr int ticks_patient = 4;
+// Members of before say join again every two seconds, if they are alive.
+constexpr duration_ns settle_time = std::chrono::seconds{5};
 
 error bad(const std::string& what) { return {errc::invalid_argument, what}; }
 
@@ -254,8 +256,7 @@ actors::coordination node_process::coordination() {
   c.fingerprint = model_.fingerprint;
   c.copies = static_cast<std::uint32_t>(std::max(1, s().engine.cluster.replicas));
   c.expert_nodes_min = o_.expert_nodes_min;
-  // Members of before are silent for so long at most, if they are alive.
-  c.settle = std::chrono::milliseconds{2 * card_.dead_ms};
+  c.settle = settle_time;
   return host_->coordination(std::move(c));
 }
 
