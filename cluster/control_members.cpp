@@ -330,6 +330,9 @@ wire::members control::members_for(node_id receiver) const {
 }
 
 void control::tell_members() {
+  // After a restart nodes keep what they know until all had the time to say join again: a list of
+  // those who were quick would bury the others.
+  if (is_resumed_ && !driver_.is_open()) return;
   if (!std::exchange(has_members_changed_, false)) return;
   ++version_;
   reserve();

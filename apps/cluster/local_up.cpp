@@ -156,7 +156,16 @@ std::vector<std::string> local_cluster_run::node_arguments(const std::string& na
   return a;
 }
 
+/// Where it listened before, others know to find it.
+void keep_address(local_node& n) {
+  const auto flag = std::find(n.arguments.begin(), n.arguments.end(), "--listen");
+  const auto host = n.url.find("//");
+  if (flag == n.arguments.end() || host == std::string::npos) return;
+  *(flag + 1) = n.url.substr(host + 2);
+}
+
 result<void> local_cluster_run::start(local_node& n) {
+  keep_address(n);
   n.start_again.reset();
   n.started = time_.now();
   n.process.reset();
