@@ -73,10 +73,10 @@ inline std::vector<std::uint64_t> numbers_of(const std::vector<frame>& frames) {
   return out;
 }
 
-/// Looks once a millisecond, for at most ten seconds.
+/// Looks once a millisecond, for at most a minute.
 inline bool eventually(const std::function<bool()>& condition) {
   const steady_clock time;
-  const time_point_ns end = time.now() + std::chrono::seconds{10};
+  const time_point_ns end = time.now() + std::chrono::minutes{1};
   while (!condition()) {
     if (time.now() > end) return false;
     ::poll(nullptr, 0, 1);
