@@ -40,7 +40,7 @@ BORDERS = [
      ("runtime/tensor/cuda/", "runtime/kernels/cuda/")),
     ("Boost.Beast", r"^boost/beast", ("apps/", "tests/fuzz/")),
     ("Boost.Asio", r"^boost/asio", ("apps/", "transport/")),
-    ("CLI11", r"^CLI/", ("apps/", "tools/", "bench/")),
+    ("CLI11", r"^CLI/", ("apps/", "tools/", "bench/", "tests/sim/")),
     ("toml++", r"^toml\+\+/", ("apps/",)),
     ("PCRE2", r"^pcre2", ("runtime/model/",)),
     ("GoogleTest", r"^g(?:test|mock)/", ("tests/",)),

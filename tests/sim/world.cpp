@@ -3,7 +3,7 @@
 #include "actors/assembly.hpp"
 #include "actors/local_cluster.hpp"
 #include "runtime/base/random.hpp"
-#include "runtime/tensor/inline_device.hpp"
+#include "tests/sim/sim_device.hpp"
 #include "transport/sim/sim.hpp"
 
 #include <caf/actor_system.hpp>
@@ -21,36 +21,6 @@ namespace {
 
 // A run of the small model takes some 10,000 turns; far beyond that something runs in circles.
 constexpr std::uint64_t turns_max = 20'000'000;
-
-/// Runs each job at a virtual time drawn from the seed, on an inline device.
-class sim_device final : public tensor::device {
-public:
-  sim_device(std::shared_ptr<transport::event_queue> events, random_source random)
-      : events_{std::move(events)}, random_{random} {}
-
-  void submit(tensor::job work) override {
-    const duration_ns takes{10'000 + static_cast<std::int64_t>(random_.below(200'000))};
-    auto shared = std::make_shared<tensor::job>(std::move(work));
-    ++open_;
-    events_->at(events_->now() + takes, [this, shared] {
-      --open_;
-      inner_.submit(std::move(*shared));
-    });
-  }
-  void post(tensor::task& short_work) override { inner_.post(short_work); }
-  void wait_idle() override {}
-  tensor::device_activity activity() const noexcept override {
-    return {inner_.activity().progress, open_ > 0};
-  }
-  int workers() const noexcept override { return 1; }
-  std::string description() const override { return "simulated cpu"; }
-
-private:
-  std::shared_ptr<transport::event_queue> events_;
-  random_source random_;
-  tensor::inline_device inner_;
-  std::uint64_t open_ = 0;
-};
 
 /// Loses frames between routers and expert groups, as the seed says.
 class lossy_endpoint final : public transport::endpoint {
@@ -116,7 +86,10 @@ public:
         random_{what.seed},
         time_{std::make_shared<virtual_clock>()},
         network_{{.seed = random_.next()}, time_},
-        device_{network_.events(), random_.split()} {
+        device_{network_.events(),
+                random_.split(),
+                std::chrono::microseconds{10},
+                std::chrono::microseconds{200}} {
     config_.set("scheduler.policy", caf::atom("testing"));
     config_.set("logger.verbosity", caf::atom("quiet"));
     system_.emplace(config_);
