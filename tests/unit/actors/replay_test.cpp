@@ -152,8 +152,12 @@ TEST(replay, AShardThatDiesAfterAnyTokenChangesNothing) {
       const auto a = w.ask(kinds()[k].request);
       ASSERT_TRUE(w.run_until([&] { return w.submits() > 0 && a->tokens.size() >= tokens; }));
       const node_id first = w.last_submit_to();
+      const std::size_t told = a->tokens.size();
       lose(w, first);
       ASSERT_TRUE(w.run_until([&] { return a->is_gone; }));
+      if (whole.rows.empty()) {
+        EXPECT_EQ(w.last_submit_emitted(), told) << "told, and not drawn again";
+      }
       expect_same(*a, whole);
       EXPECT_EQ(w.submits(), 2U);
       EXPECT_EQ(w.last_submit_to(), other(first));
@@ -256,6 +260,23 @@ void lose_one_of(frame_kind what, std::size_t k, std::uint64_t frames_max) {
 
 TEST(replay, AnyLostTokensAreAskedForAgain) {
   for (std::size_t k = 0; k < kinds().size(); ++k) lose_one_of(frame_kind::tokens, k, 12);
+}
+
+TEST(replay, AStreamDoesNotWaitForItsEndToCloseAGap) {
+  const answer whole = undisturbed(request(1, 300));
+  world w{{.patience = {.repeat = 1ms}}};
+  int seen = 0;
+  w.passes = [&](node_id, const frame& f) {
+    return f.header.kind != frame_kind::tokens || ++seen != 5;
+  };
+  const auto a = w.ask(request(1, 300));
+  ASSERT_TRUE(w.run_until([&] { return seen >= 5; }));
+  w.run_for(5ms);
+  EXPECT_FALSE(a->is_ended);
+  EXPECT_GT(a->tokens.size(), 6U);
+  ASSERT_TRUE(w.run_until([&] { return a->is_gone; }));
+  expect_same(*a, whole);
+  EXPECT_EQ(w.submits(), 2U) << "asked once, and the shard went on meanwhile";
 }
 
 TEST(replay, AnyLostRowsAreComputedAgain) {

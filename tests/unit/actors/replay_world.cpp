@@ -111,6 +111,8 @@ private:
       if (f.header.kind == atl::transport::frame_kind::submit) {
         in_.last_submit_ = f.header.destination.node;
         ++in_.submits_;
+        const auto body = wire::decode(f);
+        if (!body.has_error()) in_.last_emitted_ = std::get<wire::submit>(*body).emitted.size();
       }
       if (in_.passes && !in_.passes(from_, f)) return {};
       return inner_->send(std::move(f));

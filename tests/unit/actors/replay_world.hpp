@@ -93,6 +93,8 @@ public:
   /// The node to which the last submit of any request went.
   node_id last_submit_to() const { return last_submit_; }
   std::uint64_t submits() const { return submits_; }
+  /// Tokens that the last submit said were told already.
+  std::size_t last_submit_emitted() const { return last_emitted_; }
   front_desk& desk(int gateway = 0) { return *nodes_.at(gateway_node(gateway)).desk; }
 
 private:
@@ -131,6 +133,7 @@ private:
   std::uint64_t version_ = 0;
   node_id last_submit_;
   std::uint64_t submits_ = 0;
+  std::size_t last_emitted_ = 0;
 };
 
 /// Of models/tiny.
