@@ -114,10 +114,10 @@ def row_processes(options):
     with tempfile.TemporaryDirectory() as folder:
         model = wide_checkpoint(folder)
         name = Path(model).name
-        flags = ["--batch-size", "8", "--context", "256"]
+        flags = ["--batch-size", "8", "--max-seq-len", "256"]
         with OneProcess(options, model, *flags) as one, \
                 up(options, "--attention-nodes", "1", "--expert-nodes", "3", "--replicas", "1",
-                   *[f"--node-flag={f}" for f in flags], model=model) as four:
+                   *flags, model=model) as four:
             for url in (one.url, four.url):
                 tokens_per_second(url, name, tokens=8)
             for _ in range(options.repeats):
@@ -138,7 +138,7 @@ def struck(options, hurt, role, streams=16, tokens=160):
     gaps, failed, different = [], 0, 0
     asked = [{**body, "max_tokens": tokens} for body in chaos.bodies(count=streams)]
     with up(options, "--attention-nodes", "2", "--expert-nodes", "3", "--replicas", "2",
-            "--restart", "--node-flag=--batch-size", f"--node-flag={streams}") as running:
+            "--restart", "--batch-size", str(streams)) as running:
         expected = expected_of(running, asked)
         for turn in range(options.repeats):
             wait_healthy(running)
