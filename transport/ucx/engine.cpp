@@ -214,6 +214,9 @@ void engine::wait(int timeout_ms) {
     static_cast<void>(::poll(on.data(), on.size(), timeout_ms));
     std::uint64_t ignored = 0;
     if (on[1].revents != 0) static_cast<void>(::read(wake_fd_, &ignored, sizeof ignored));
+  } else {
+    // Also where sends wait for room in shared memory, which the peer makes when it runs.
+    std::this_thread::yield();
   }
   const std::lock_guard lock{mutex_};
   is_asleep_ = false;
