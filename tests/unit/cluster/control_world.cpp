@@ -14,7 +14,10 @@ void control_world::carry_out(std::size_t effects_max) {
 }
 
 void control_world::carry_out_one(effect e) {
-  if (auto* r = std::get_if<record_effect>(&e)) durable.push_back(r->bytes);
+  if (auto* r = std::get_if<record_effect>(&e)) {
+    durable.push_back(r->bytes);
+    EXPECT_TRUE(apply_record(written_, r->bytes).has_value());
+  }
   auto* sent = std::get_if<send_effect>(&e);
   if (sent == nullptr) return;
   check(*sent);
@@ -23,7 +26,33 @@ void control_world::carry_out_one(effect e) {
   to_agent[sent->to.node].push_back(std::move(*sent));
 }
 
+/// Nothing is said of numbers, nodes and drains that is not on the disk.
+void control_world::check_written(const send_effect& e) {
+  const marks& m = written_.counters;
+  const auto* place = std::get_if<wire::place>(&e.body);
+  EXPECT_TRUE(place == nullptr || place->epoch.value <= m.epochs_reserved);
+  const auto* load = std::get_if<wire::load>(&e.body);
+  EXPECT_TRUE(load == nullptr || load->epoch.value <= m.epochs_reserved);
+  if (const auto* a = std::get_if<wire::welcome>(&e.body); a != nullptr && !a->cause) {
+    EXPECT_EQ(written_.nodes.count(e.to.node), 1U);
+    EXPECT_LE(a->group_first, m.group_next);
+  }
+  const auto* all = std::get_if<wire::members>(&e.body);
+  if (all == nullptr) return;
+  EXPECT_LE(all->version, m.versions_reserved);
+  for (const wire::member_info& info : all->list) {
+    if (info.state != wire::member_state::draining) continue;
+    const bool is_known =
+        written_.nodes.at(info.node).is_drained ||
+        std::any_of(written_.operations.begin(), written_.operations.end(), [&](const auto& o) {
+          return o.second.node == info.node && o.second.state == operation_state::running;
+        });
+    EXPECT_TRUE(is_known) << "a drain that is not written down";
+  }
+}
+
 void control_world::check(const send_effect& e) {
+  check_written(e);
   if (const auto* p = std::get_if<wire::place>(&e.body)) check_place(e, *p);
   if (const auto* r = std::get_if<wire::release>(&e.body)) check_release(e.to.node, *r);
   if (const auto* l = std::get_if<wire::load>(&e.body)) {

@@ -178,6 +178,7 @@ public:
 private:
   bool mind_knows(const fake_agent& a);
   void check(const send_effect& e);
+  void check_written(const send_effect& e);
   void check_place(const send_effect& e, const transport::wire::place& p);
   void check_release(node_id to, const transport::wire::release& r);
   void take(fake_agent& a, const send_effect& e);
@@ -185,6 +186,7 @@ private:
 
   std::set<std::tuple<transport::node_identity, epoch, layer_index, std::vector<std::uint32_t>>>
       orders_said_;
+  durable_state written_;
   control_settings settings_;
   std::unique_ptr<control> control_;
   std::uint64_t last_life_ = 100;

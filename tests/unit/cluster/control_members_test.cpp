@@ -1,0 +1,279 @@
+#include "tests/unit/cluster/control_world.hpp"
+
+#include <algorithm>
+
+namespace atl::cluster {
+namespace {
+
+namespace wire = transport::wire;
+
+/// What the node is told when it says this.
+std::string refusal(control_world& w, transport::node_identity who, const wire::join& j) {
+  w.mind().joined(who, j, w.now);
+  std::string text;
+  for (effect& e : w.mind().take_effects()) {
+    auto* sent = std::get_if<send_effect>(&e);
+    if (sent == nullptr || sent->to != who) continue;
+    if (const auto* m = std::get_if<wire::welcome>(&sent->body))
+      text = m->cause ? std::string{to_string(m->cause->code)} + ": " + m->cause->text : "";
+  }
+  return text;
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(control_members, refuses_who_was_not_admitted_or_asks_for_more) {
+  control_world w;
+  wire::join j;
+  j.roles = wire::role_gateway;
+  EXPECT_TRUE(has(refusal(w, {node_id{9}, incarnation{1}}, j), "unauthorised: node 9"));
+  const node_id n = *w.mind().admit("a", wire::role_gateway);
+  j.roles = wire::role_gateway | wire::role_expert;
+  const std::string text = refusal(w, {n, incarnation{1}}, j);
+  EXPECT_TRUE(has(text, "unauthorised")) << text;
+  EXPECT_TRUE(has(text, "wants the roles gateway, expert and was admitted for gateway")) << text;
+  j.roles = wire::role_gateway;
+  EXPECT_EQ(refusal(w, {n, incarnation{1}}, j), "");
+}
+
+TEST(control_members, refuses_another_model_arithmetic_and_too_little_memory_by_name) {
+  control_world w;
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  const node_id n = *w.mind().admit("a", wire::role_expert);
+  fake_agent a;
+  a.node = n;
+  a.roles = wire::role_expert;
+  a.capacity = 12;
+  wire::join j = w.join_of(a);
+  j.model = "other";
+  std::string text = refusal(w, {n, incarnation{1}}, j);
+  EXPECT_TRUE(has(text, "invalid_model") && has(text, "fingerprint other") && has(text, "with m"))
+      << text;
+  j = w.join_of(a);
+  j.numeric_class = "gpu";
+  text = refusal(w, {n, incarnation{1}}, j);
+  EXPECT_TRUE(has(text, "unsupported") && has(text, "class gpu, the cluster in x")) << text;
+  j = w.join_of(a);
+  j.expert_bytes = control_world::expert_bytes - 1;
+  text = refusal(w, {n, incarnation{1}}, j);
+  EXPECT_TRUE(has(text, "out_of_memory") && has(text, "9 bytes") && has(text, "10 bytes")) << text;
+  // A little is taken for what it is, and said.
+  j.expert_bytes = 3 * control_world::expert_bytes;
+  EXPECT_EQ(refusal(w, {n, incarnation{1}}, j), "");
+  EXPECT_TRUE(has(w.mind().view(n, w.now)->note, "memory for 3 experts"));
+}
+
+TEST(control_members, two_nodes_with_one_number_do_not_replace_each_other) {
+  control_world w;
+  const node_id n = w.add(wire::role_expert, 12);
+  w.settle_all();
+  const fake_agent a = w.agents.at(n);
+  wire::join other = w.join_of(a);
+  other.tls = "elsewhere:1";
+  std::string text = refusal(w, {n, a.life}, other);
+  EXPECT_TRUE(has(text, "unavailable") && has(text, "host:1") && has(text, "elsewhere:1")) << text;
+  const incarnation later{a.life.value + 1};
+  text = refusal(w, {n, later}, other);
+  EXPECT_TRUE(has(text, "is a member already")) << text;
+  EXPECT_TRUE(has(refusal(w, {n, incarnation{a.life.value - 1}}, other), "stale_epoch"));
+  w.find_dead(transport::node_identity{n, a.life});
+  EXPECT_TRUE(has(refusal(w, {n, a.life}, w.join_of(a)), "stale_epoch"));
+  EXPECT_EQ(refusal(w, {n, later}, other), "");
+}
+
+TEST(control_members, a_life_that_is_over_is_told_so_once_a_second) {
+  control_world w;
+  const node_id n = w.add(wire::role_expert, 12);
+  w.settle_all();
+  const transport::node_identity dead{n, w.agents.at(n).life};
+  w.kill(n);
+  w.find_dead(dead);
+  const std::size_t before = w.dismissals;
+  for (int i = 0; i < 3; ++i) {
+    w.mind().reported(dead, {}, w.now);
+    w.carry_out();
+  }
+  EXPECT_EQ(w.dismissals, before + 1);
+  w.now = w.now + std::chrono::seconds{1};
+  w.mind().reported(dead, {}, w.now);
+  w.carry_out();
+  EXPECT_EQ(w.dismissals, before + 2);
+}
+
+TEST(control_members, members_name_states_and_carry_tickets_for_their_receiver) {
+  control_world w;
+  w.settings().ticket = [](std::span<const std::byte> key,
+                           transport::node_identity from,
+                           transport::node_identity to) {
+    return std::vector<std::byte>{
+        key[0], static_cast<std::byte>(from.node.value), static_cast<std::byte>(to.node.value)};
+  };
+  w.start();
+  std::vector<wire::members> said;
+  const auto join = [&](std::uint32_t roles, std::uint8_t key) {
+    const node_id n = *w.mind().admit("a", roles);
+    wire::join j;
+    j.roles = roles;
+    j.groups = j.shards = 1;
+    j.expert_bytes = 1000;
+    j.ticket_key = {std::byte{key}};
+    w.mind().joined({n, incarnation{5}}, j, w.now);
+    return n;
+  };
+  const node_id a = join(wire::role_attention, 41);
+  const node_id b = join(wire::role_expert, 42);
+  w.mind().peer_changed(
+      {b, incarnation{5}}, transport::plane::control, member_state::suspect, "late", w.now);
+  for (effect& e : w.mind().take_effects()) {
+    auto* sent = std::get_if<send_effect>(&e);
+    if (sent == nullptr || sent->to.node != a) continue;
+    if (const auto* m = std::get_if<wire::members>(&sent->body)) said.push_back(*m);
+  }
+  ASSERT_GE(said.size(), 2U);
+  for (std::size_t i = 1; i < said.size(); ++i) EXPECT_GT(said[i].version, said[i - 1].version);
+  const auto& last = said.back().list;
+  ASSERT_EQ(last.size(), 2U);
+  EXPECT_EQ(last[0].node, a);
+  EXPECT_TRUE(last[0].ticket.empty());
+  EXPECT_EQ(last[1].state, wire::member_state::suspect);
+  const std::vector<std::byte> ticket{std::byte{42}, std::byte{1}, std::byte{2}};
+  EXPECT_EQ(last[1].ticket, ticket);
+}
+
+TEST(control_members, numbers_of_groups_stay_with_a_node_over_its_lives_and_restarts) {
+  control_world w;
+  const node_id a = w.add(wire::role_expert, 12);
+  const node_id b = w.add(wire::role_expert, 12);
+  w.settle_all();
+  const std::uint32_t first = w.agents.at(a).group_first, second = w.agents.at(b).group_first;
+  EXPECT_NE(first, second);
+  w.kill(a);
+  w.find_dead(a);
+  w.crash(0);
+  w.begin_life(a);
+  w.settle_all();
+  EXPECT_EQ(w.agents.at(a).group_first, first);
+  EXPECT_EQ(w.agents.at(b).group_first, second);
+}
+
+TEST(control_members, a_frozen_node_that_wakes_begins_a_new_life) {
+  control_world w;
+  w.add(wire::role_attention, 0);
+  const node_id n = w.add(wire::role_expert, 12);
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  const incarnation before = w.agents.at(n).life;
+  w.agents.at(n).hears = false;
+  w.find_dead(n);
+  w.settle_all();
+  EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::absent);
+  w.agents.at(n).hears = true;
+  w.settle_all();
+  EXPECT_GT(w.agents.at(n).life, before);
+  EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::alive);
+  EXPECT_EQ(w.live_copies({1, 0}), 2U);
+}
+
+TEST(control_placement, waits_for_enough_nodes_and_then_spreads_evenly) {
+  control_world w{2, 3};
+  w.add(wire::role_attention, 0);
+  w.add(wire::role_expert, 12);
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  EXPECT_EQ(w.loads_said, 0U);
+  EXPECT_FALSE(w.mind().is_ready());
+  EXPECT_TRUE(has(w.mind().view(w.now).waiting_for, "3 expert nodes"));
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  ASSERT_TRUE(w.mind().is_ready());
+  const std::vector<experts::group_place> places{
+      {group_id{0}, node_id{2}}, {group_id{1}, node_id{3}}, {group_id{2}, node_id{4}}};
+  const auto even = experts::spread_evenly(epoch{1}, w.settings().model.shape, places, 2);
+  wire_map expected;
+  for (const layer_index layer : w.settings().model.shape.layers) {
+    for (std::uint32_t e = 0; e < 6; ++e) {
+      for (const auto& r : even->replicas(layer, expert_index{e}))
+        expected.insert({{layer.value, e}, r.group.value});
+    }
+  }
+  EXPECT_EQ(w.current_map(), expected);
+}
+
+TEST(control_placement, a_dead_copy_leaves_at_once_and_is_made_anew_elsewhere) {
+  control_world w;
+  w.add(wire::role_attention, 0);
+  std::vector<node_id> nodes;
+  for (int i = 0; i < 3; ++i) nodes.push_back(w.add(wire::role_expert, 12));
+  w.settle_all();
+  const epoch before = w.last_epoch;
+  w.kill(nodes[1]);
+  w.find_dead(nodes[1]);
+  EXPECT_GT(w.last_epoch, before);
+  for (const auto& [expert, group] : w.current_map())
+    EXPECT_NE(w.node_of_group.at(group), nodes[1]);
+  w.settle_all();
+  for (std::uint32_t e = 0; e < 6; ++e) EXPECT_EQ(w.live_copies({1, e}), 2U);
+}
+
+TEST(control_placement, a_restarted_coordinator_loads_nothing_that_is_held) {
+  control_world w;
+  w.add(wire::role_attention, 0);
+  for (int i = 0; i < 3; ++i) w.add(wire::role_expert, 12);
+  w.settle_all();
+  const auto map = w.current_map();
+  const epoch before = w.last_epoch;
+  const std::size_t loads = w.loads_said;
+  w.crash(0);
+  w.settle_all();
+  EXPECT_EQ(w.loads_said, loads);
+  EXPECT_EQ(w.current_map(), map);
+  EXPECT_GT(w.last_epoch, before);
+  EXPECT_TRUE(w.mind().is_ready());
+}
+
+TEST(control_placement, a_holder_that_computes_otherwise_does_not_get_the_expert) {
+  control_world w;
+  w.add(wire::role_attention, 0);
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  const node_id odd = w.add(wire::role_expert, 12);
+  w.agents.at(odd).differs.insert({2, 3});
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  EXPECT_EQ(w.live_copies({2, 3}), 2U);
+  EXPECT_EQ(w.agents.at(odd).held.count({2, 3}), 0U);
+  const auto events = w.mind().events_since(0);
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [&](const event& e) {
+    return has(e.text,
+               "node " + std::to_string(odd.value) + " computes expert 3 of layer 2 differently");
+  }));
+}
+
+TEST(control_placement, an_order_without_an_answer_goes_elsewhere) {
+  control_world w;
+  w.add(wire::role_attention, 0);
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  const node_id mute = w.add(wire::role_expert, 12);
+  const node_id other = w.add(wire::role_expert, 12);
+  for (int i = 0; i < 4; ++i) w.deliver_from(mute);
+  w.agents.at(mute).hears = false;
+  // It is tried again now and then, so this never comes to rest.
+  for (int i = 0; i < 100; ++i) {
+    for (const auto& [node, a] : w.agents) {
+      while (w.deliver_to(node) || w.deliver_from(node) || w.finish_calls(node)) {
+      }
+    }
+    w.now = w.now + std::chrono::milliseconds{500};
+    w.mind().tick(w.now);
+    w.carry_out();
+  }
+  EXPECT_EQ(w.live_copies({1, 0}), 2U);
+  EXPECT_EQ(w.agents.at(other).held.size(), 12U);
+}
+
+}  // namespace
+}  // namespace atl::cluster

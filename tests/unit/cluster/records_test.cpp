@@ -1,0 +1,68 @@
+#include "cluster/records.hpp"
+
+#include <gtest/gtest.h>
+
+namespace atl::cluster {
+namespace {
+
+durable_state full_state() {
+  durable_state s;
+  s.counters = {3, 4, 5, 6, 1ULL << 63, 8, 9, true};
+  node_record n;
+  n.node = node_id{2};
+  n.name = "a \"b\"\n\xc3\xa9";
+  n.roles = 5;
+  n.groups = 2;
+  n.group_first = 7;
+  n.shards = 1;
+  n.shard_first = 3;
+  n.life = incarnation{~0ULL};
+  n.life_over = incarnation{12};
+  n.is_cordoned = n.is_drained = n.is_removed = true;
+  s.nodes[n.node] = n;
+  s.tokens["t"] = {"t", "hash", 8, 2, -5, 1LL << 60, true};
+  operation o;
+  o.id = 9;
+  o.kind = operation_kind::remove;
+  o.state = operation_state::cancelled;
+  o.node = node_id{2};
+  o.is_forced = true;
+  o.created_unix_ms = 1;
+  o.ended_unix_ms = 2;
+  o.deadline_unix_ms = 3;
+  o.detail = "why";
+  s.operations[9] = o;
+  s.revoked["ff"] = {"ff", node_id{2}, 77};
+  return s;
+}
+
+TEST(records, a_snapshot_restores_everything) {
+  const durable_state before = full_state();
+  durable_state after;
+  for (const std::string& r : snapshot(before)) ASSERT_TRUE(apply_record(after, r).has_value());
+  EXPECT_EQ(after, before);
+  // Again changes nothing.
+  for (const std::string& r : snapshot(before)) ASSERT_TRUE(apply_record(after, r).has_value());
+  EXPECT_EQ(after, before);
+}
+
+TEST(records, what_is_forgotten_is_gone) {
+  durable_state s = full_state();
+  ASSERT_TRUE(apply_record(s, forget_operation(9)).has_value());
+  ASSERT_TRUE(apply_record(s, forget_token("t")).has_value());
+  EXPECT_TRUE(s.operations.empty());
+  EXPECT_TRUE(s.tokens.empty());
+}
+
+TEST(records, later_versions_are_passed_over_and_damage_is_refused) {
+  durable_state s;
+  EXPECT_TRUE(apply_record(s, R"({"kind":"new","x":1})").has_value());
+  EXPECT_TRUE(apply_record(s, R"({"kind":"node","node":4,"flavour":[1],"roles":"?"})").has_value());
+  ASSERT_EQ(s.nodes.count(node_id{4}), 1U);
+  EXPECT_EQ(s.nodes.at(node_id{4}).roles, 0U);
+  for (const char* bad : {"", "{", "[]", "7", "{\"kind\":\"node\"} x"})
+    EXPECT_EQ(apply_record(s, bad).error().code(), errc::io) << bad;
+}
+
+}  // namespace
+}  // namespace atl::cluster
