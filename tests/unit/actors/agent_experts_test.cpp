@@ -221,7 +221,7 @@ TEST_F(agent_experts_world, a_release_calls_off_a_load_wherever_it_is) {
   ASSERT_FALSE(load(3, order(1, 1, {0})).cause);
   n.device->takes = milliseconds{50};
   std::size_t placed = 0;
-  for (int ms = 0; ms < 400; ms += 7) {
+  for (int ms = 0; ms < 400; ms += 19) {
     say(2, order(2, 1, {0}, {node_id{3}}));
     run_for(milliseconds{ms});
     say(2, drop(2, 1, {0}));
@@ -232,6 +232,29 @@ TEST_F(agent_experts_world, a_release_calls_off_a_load_wherever_it_is) {
   EXPECT_EQ(heard<wire::placed>(2).front().cause->code, errc::cancelled);
   EXPECT_FALSE(heard<wire::placed>(2).back().cause);
   EXPECT_FALSE(load(2, order(3, 1, {0}, {node_id{3}})).cause);
+}
+
+TEST_F(agent_experts_world, a_load_anew_is_not_taken_for_the_one_that_was_called_off) {
+  auto& n = add_node(2, without());
+  add_node(3, with_weights());
+  ASSERT_FALSE(load(3, order(1, 1, {0})).cause);
+  n.device->takes = milliseconds{50};
+  std::size_t placed = 0;
+  for (int ms = 0; ms < 400; ms += 37) {
+    say(2, order(2, 1, {0}, {node_id{3}}));
+    run_for(milliseconds{ms});
+    say(2, drop(2, 1, {0}));
+    say(2, order(2, 1, {0}, {node_id{3}}));
+    placed += 2;
+    ASSERT_TRUE(run_until([&] { return heard<wire::placed>(2).size() == placed; })) << ms;
+    EXPECT_FALSE(heard<wire::placed>(2).back().cause) << ms;
+    EXPECT_EQ(heard<wire::placed>(2).back().held.front().check, right(0));
+    run_for(milliseconds{300});
+    EXPECT_EQ(n.memory->used_bytes(), bytes(0)) << ms;
+    say(2, drop(2, 1, {0}));
+    run_for(milliseconds{100});
+    ASSERT_EQ(n.memory->used_bytes(), 0U) << ms;
+  }
 }
 
 TEST_F(agent_experts_world, orders_may_come_again_and_late) {
