@@ -1,6 +1,7 @@
 // Frames over UCX: active messages between workers, eager where they are small, rendezvous straight
-// into a registered buffer where they are large. Which wires carry them (tcp, shared memory, RDMA)
-// is the choice of UCX and of the user's UCX_TLS; the network devices are always named here.
+// into a registered buffer where they are large. Which wires carry them (tcp, RDMA; shared memory
+// where UCX_TLS names it) is the choice of UCX and of the user's UCX_TLS; the network devices are
+// always named here.
 // Layout of what is sent: PROTOCOL.md, "Over UCX".
 //
 // One progress thread a transport makes all calls of UCX, and those of the receiver. It spins for a
@@ -34,7 +35,7 @@ namespace atl::transport {
 
 struct ucx_options {
   /// Network devices, separated by commas ("eth0", "mlx5_0:1"). Empty: `lo`, so peers of this
-  /// machine only; shared memory needs no name. Payloads are checksummed where a device is named.
+  /// machine only. Payloads are checksummed where a device is named.
   std::string interface;
   /// Payloads from this size on go by rendezvous.
   std::size_t rendezvous_bytes = 128U << 10;
