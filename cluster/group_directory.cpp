@@ -22,8 +22,9 @@ group_directory::hear_of(known_node& known, incarnation life, node_health health
     seen.is_any = true;
     known.life = life;
     known.health = node_health::alive;
+    known.is_buried = false;
   }
-  if (known.health == node_health::dead || known.health == health) return seen;
+  if (known.is_buried || known.health == health) return seen;
   known.health = health;
   seen.is_any = true;
   seen.is_lost = seen.is_lost || health == node_health::dead;
@@ -52,6 +53,7 @@ std::vector<node_id> group_directory::list(std::span<const listed_node> members)
                                : is_known ? known.health
                                           : node_health::alive;
     const change seen = hear_of(known, m.life, health);
+    if (m.is_dead && known.life == m.life) known.is_buried = true;
     known.is_listed = known.life == m.life;
     lost[m.node] = seen.is_lost || (lost[m.node] && !known.is_listed);
   }

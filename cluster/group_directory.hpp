@@ -5,8 +5,9 @@
 //   unheard  nothing yet, no list of members either  used
 //   alive    listed, or heard of                     used
 //   suspect  suspected                               shunned: used where there is no other copy
-//   dead     the death of its life, final; or it is  gone, until a later life (after a death) or
-//            in no list of members                   the next list (after an absence) names it
+//   dead     its path is lost; or it is in no list   gone, until the path is there again (of the
+//            of members, or named dead there          same life) or a list names it; the death that
+//                                                     a list names is final for that life
 // The own node is always used.
 #pragma once
 
@@ -67,6 +68,7 @@ private:
     incarnation life;
     node_health health = node_health::alive;
     bool is_listed = false;
+    bool is_buried = false;  // a list has named it dead: final for this life
   };
 
   bool is_gone(node_id node) const;

@@ -49,14 +49,25 @@ TEST(group_directory, a_suspect_is_shunned_until_it_is_alive_again) {
   EXPECT_TRUE(d.avoided().shunned.empty());
 }
 
-TEST(group_directory, a_death_is_final_for_its_life) {
+TEST(group_directory, a_lost_path_that_is_back_is_used_again) {
   auto d = seated();
   d.list(members(5, 5));
   EXPECT_TRUE(d.note(two, incarnation{5}, node_health::dead).is_lost);
   EXPECT_FALSE(d.note(two, incarnation{5}, node_health::dead).is_lost);
-  EXPECT_FALSE(d.note(two, incarnation{5}, node_health::alive).is_any);
   EXPECT_FALSE(d.note(two, incarnation{4}, node_health::alive).is_any);
   EXPECT_TRUE(d.list(members(5, 5)).empty());
+  EXPECT_EQ(d.avoided().gone, (groups{group_id{20}, group_id{21}}));
+  EXPECT_TRUE(d.note(two, incarnation{5}, node_health::alive).is_any);
+  EXPECT_TRUE(d.avoided().gone.empty());
+}
+
+TEST(group_directory, a_listed_death_is_final_for_its_life) {
+  auto d = seated();
+  d.list(members(5, 5));
+  auto dead = members(5, 5);
+  for (auto& m : dead) m.is_dead = m.node == two;
+  EXPECT_EQ(d.list(dead), (nodes{two}));
+  EXPECT_FALSE(d.note(two, incarnation{5}, node_health::alive).is_any);
   EXPECT_EQ(d.avoided().gone, (groups{group_id{20}, group_id{21}}));
   EXPECT_TRUE(d.list(members(6, 5)).empty());
   EXPECT_TRUE(d.avoided().gone.empty());
