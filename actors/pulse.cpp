@@ -71,7 +71,9 @@ private:
         if (!is_watched(p.where, m)) continue;
         const auto known = p.peers.find(m.node);
         const bool is_same = known != p.peers.end() && known->second.life == m.life;
-        next[m.node] = is_same ? known->second : beats{m.life, 0};
+        // Numbers go on over the peer's lives: what is still on its way to its next life must not
+        // overtake what is sent to that on purpose.
+        next[m.node] = {m.life, known == p.peers.end() ? 0 : known->second.number};
         if (!is_same) add(p, {m.node, m.life});
       }
       for (const auto& [node, b] : p.peers)
@@ -100,6 +102,8 @@ private:
     const transport::node_identity who{from.source.node, from.sender};
     const auto known = p.peers.find(who.node);
     if (known == p.peers.end() || known->second.life != who.life) return;
+    // It has seen what this life never sent, so it speaks to the one before.
+    if (h.seen > known->second.number) return;
     const cluster::heartbeat_info info{h.number, h.progress, h.busy, h.seen};
     if (!p.watch.heard(who, info, parts_.time->now())) {
       // Still a member, so the path was lost and not the node.
