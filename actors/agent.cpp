@@ -41,7 +41,8 @@ public:
         parts_{std::move(parts)},
         experts_{this, parts_, [this](const wire::placed& p) { tell_coordinator(p); }},
         reported_(parts_.groups.size()),
-        is_member_{!parts_.join} {
+        is_member_{!parts_.join},
+        is_listed_{!parts_.join} {
     end_process_on_exception(*this);
   }
 
@@ -75,8 +76,8 @@ private:
       return experts_.answer(message->source, *ask);
     if (std::holds_alternative<wire::chunk>(body)) return experts_.take(message);
     if (message->source.node != parts_.coordinator_node) return;
-    if (const auto* w = std::get_if<wire::welcome>(&body)) return note_welcome(*w);
-    if (const auto* m = std::get_if<wire::members>(&body)) return note_members(*m);
+    if (const auto* w = std::get_if<wire::welcome>(&body)) return note_welcome(*w, message->sender);
+    if (const auto* m = std::get_if<wire::members>(&body)) return note_members(*m, message->sender);
     if (const auto* d = std::get_if<wire::dismissed>(&body)) return note_dismissed(*d);
     if (const auto* order = std::get_if<wire::load>(&body)) return experts_.load(*order);
     if (const auto* order = std::get_if<wire::release>(&body)) return experts_.release(*order);
@@ -102,7 +103,7 @@ private:
 
   void join_when_due() {
     is_join_due_ = false;
-    if (is_member_ || is_refused_) return;
+    if ((is_member_ && is_listed_) || is_refused_) return;
     wire::join m = *parts_.join;
     m.epoch = adopted().epoch;
     m.held = experts_.held();
@@ -112,8 +113,10 @@ private:
     pause_ = std::min(2 * pause_, join_pause_max);
   }
 
-  void note_welcome(const wire::welcome& w) {
-    if (!parts_.join || is_member_) return;
+  /// Until its members come, a coordinator is not watched, and if it dies nobody would say so: join
+  /// is said again until then.
+  void note_welcome(const wire::welcome& w, incarnation by) {
+    if (!parts_.join || (is_member_ && (is_listed_ || by <= welcomed_by_))) return;
     if (w.cause) {
       // A coordinator that is only starting says so; it is asked again.
       if (w.cause->code == errc::unavailable || w.cause->code == errc::overloaded) return;
@@ -122,6 +125,8 @@ private:
       return;
     }
     is_member_ = true;
+    is_listed_ = false;
+    welcomed_by_ = by;
     pause_ = join_pause;
     experts_.set_group_first(w.group_first);
     if (parts_.welcomed) parts_.welcomed(w);
@@ -129,7 +134,8 @@ private:
     tell_adopted();
   }
 
-  void note_members(const wire::members& m) {
+  void note_members(const wire::members& m, incarnation by) {
+    is_listed_ = is_listed_ || by >= welcomed_by_;
     if (members_ != nullptr && m.version < members_->version) return;
     const auto before = std::exchange(members_, std::make_shared<const wire::members>(m));
     for (const auto& other : m.list)
@@ -159,7 +165,7 @@ private:
 
   void note_path_lost(node_id peer) {
     if (peer != parts_.coordinator_node || !parts_.join || !is_member_) return;
-    is_member_ = false;
+    is_member_ = is_listed_ = false;
     if (!is_join_due_) join_when_due();
   }
 
@@ -271,6 +277,8 @@ private:
   std::uint64_t window_ = 0;
   std::size_t gatherings_ = 0;  // under way
   bool is_member_;
+  bool is_listed_;  // members came from who welcomed it
+  incarnation welcomed_by_;
   bool is_refused_ = false;
   bool is_join_due_ = false;  // a start_atom is on the way
   bool is_cut_off_ = false;   // the coordinator was not reached the last time

@@ -37,6 +37,7 @@ TEST_F(agent, asks_to_join_until_it_is_welcome) {
   w.group_first = 4;
   w.shard_first = 2;
   say(2, w);
+  say(2, wire::members{.version = 1, .list = {}});
   run_for(seconds{10});
   EXPECT_EQ(join_times().size(), 5U);
   ASSERT_EQ(n.welcomes.size(), 1U);
@@ -54,6 +55,7 @@ TEST_F(agent, waits_for_an_absent_coordinator_and_joins_again_when_it_was_lost) 
   wire::welcome w;
   w.group_first = 4;
   say(2, w);
+  say(2, wire::members{.version = 1, .list = {}});
   const auto placed = load(2, order(3, 1, {0, 2}, {}, 4));
   ASSERT_FALSE(placed.cause) << placed.cause->text;
   heard_.clear();
@@ -67,9 +69,25 @@ TEST_F(agent, waits_for_an_absent_coordinator_and_joins_again_when_it_was_lost) 
   EXPECT_EQ(said.held, placed.held);
   ASSERT_EQ(said.held.size(), 2U);
   say(2, w);
+  say(2, wire::members{.version = 2, .list = {}});
   run_for(seconds{5});
   EXPECT_EQ(n.welcomes.size(), 2U);
   EXPECT_LE(join_times().size(), 2U);
+}
+
+TEST_F(agent, asks_again_until_who_welcomed_it_has_told_the_members) {
+  open_coordinator();
+  auto& n = add_node(2, setup(true));
+  run_for(milliseconds{20});
+  say(2, wire::welcome{});
+  run_for(seconds{3});
+  EXPECT_GT(join_times().size(), 1U);
+  EXPECT_EQ(n.welcomes.size(), 1U);
+  say(2, wire::members{.version = 1, .list = {}});
+  run_for(seconds{1});
+  const auto before = join_times().size();
+  run_for(seconds{10});
+  EXPECT_EQ(join_times().size(), before);
 }
 
 TEST_F(agent, a_dead_control_path_makes_it_join_at_once) {
@@ -77,6 +95,7 @@ TEST_F(agent, a_dead_control_path_makes_it_join_at_once) {
   auto& n = add_node(2, setup(true));
   run_for(milliseconds{20});
   say(2, wire::welcome{});
+  say(2, wire::members{.version = 1, .list = {}});
   run_for(seconds{3});
   ASSERT_EQ(join_times().size(), 1U);
   const transport::node_identity who{coordinator, incarnation{1}};
