@@ -154,6 +154,7 @@ void control::tell_placement(epoch before) {
 /// Draws the consequences of what has changed: members first, so that a placement names nobody
 /// unheard of; then copies; then what waited for them.
 void control::reconcile(time_point_ns now) {
+  now_ = std::max(now_, now);
   settle(now);
   bool has_more = true;
   while (has_more) {
@@ -171,7 +172,7 @@ void control::reconcile(time_point_ns now) {
           m.body);
     }
     tell_placement(before);
-    has_more = advance_drains(now);
+    has_more = advance_drains(now) || fence(now);
   }
   if (is_ready_ || !driver_.is_open()) return;
   is_ready_ = settings_.model.shape.layers.empty() ||
@@ -183,6 +184,9 @@ std::optional<time_point_ns> control::next_due() const {
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
   if (!driver_.is_open() && is_resumed_ && first_join_) no_later(*first_join_ + settings_.settle);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
+  for (const path_loss& l : losses_) {
+    if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);
+  }
   return next;
 }
 

@@ -15,6 +15,7 @@
 
 #include "cluster/control_view.hpp"
 #include "cluster/membership.hpp"
+#include "cluster/verdict.hpp"
 #include "transport/plane.hpp"
 
 #include <deque>
@@ -170,6 +171,8 @@ private:
   void keep_membership(node_record& n, incarnation life, const transport::wire::join& said);
   void bury(node_id node, const std::string& kind, const std::string& why);
   void dismiss(transport::node_identity who, std::optional<transport::wire::failure> cause);
+  /// Ends the membership of a node that the reports of lost paths put at fault.
+  bool fence(time_point_ns now);
   bool speaks(transport::node_identity from, time_point_ns now);
   std::size_t experts_max(const live_node& n) const;
   std::vector<seat> seats() const;
@@ -205,11 +208,13 @@ private:
   std::map<node_id, live_node> live_;
   std::map<node_id, drain_state> drains_;
   std::map<node_id, time_point_ns> dismissed_at_;
+  std::vector<path_loss> losses_;
   placement_driver driver_;
   std::vector<effect> effects_;
   std::deque<event> events_;
   std::string trouble_;
   time_point_ns started_;
+  time_point_ns now_;
   std::optional<time_point_ns> first_join_;
   std::uint64_t epoch_used_ = 0;
   std::uint64_t version_ = 0;

@@ -219,6 +219,8 @@ void control::bury(node_id node, const std::string& kind, const std::string& why
   record(to_record(kept), false);
   for (std::uint32_t g = 0; g < kept.groups; ++g) driver_.forget(group_id{kept.group_first + g});
   driver_.remove_reader(node);
+  std::erase_if(losses_,
+                [node](const path_loss& l) { return l.reporter == node || l.subject == node; });
   live_.erase(at);
   has_members_changed_ = true;
   tell(kind, node, named(node) + " " + why);
@@ -344,10 +346,39 @@ void control::path_reported(transport::node_identity from,
                             const wire::path_report& r,
                             time_point_ns now) {
   if (!speaks(from, now)) return;
+  const auto peer = live_.find(r.peer);
+  if (peer == live_.end() || peer->second.life != r.life) return;
+  const auto at = std::find_if(losses_.begin(), losses_.end(), [&](const path_loss& l) {
+    return l.reporter == from.node && l.subject == r.peer;
+  });
+  if (r.is_lost == (at != losses_.end())) return;
+  if (r.is_lost)
+    losses_.push_back({from.node, r.peer, now});
+  else
+    losses_.erase(at);
   tell(r.is_lost ? "path lost" : "path back",
        from.node,
        named(from.node) + (r.is_lost ? " lost its data path to " : " has its data path again to ") +
            named(r.peer) + (r.why.empty() ? "" : ": " + r.why));
+  reconcile(now);
+}
+
+bool control::fence(time_point_ns now) {
+  if (losses_.empty()) return false;
+  std::vector<data_member> members;
+  for (const auto& [id, n] : live_) {
+    if (n.is_suspect) continue;
+    members.push_back({.node = id,
+                       .is_gateway = (n.said.roles & wire::role_gateway) != 0,
+                       .is_attention = (n.said.roles & wire::role_attention) != 0,
+                       .is_expert = (n.said.roles & wire::role_expert) != 0});
+  }
+  const auto fault = judge_paths(members, losses_, now);
+  if (!fault || fault->node == settings_.self) return false;
+  dismiss({fault->node, live_.at(fault->node).life},
+          wire::failure{errc::stale_epoch, "it was fenced: " + fault->why});
+  bury(fault->node, "died", "was fenced: " + fault->why);
+  return true;
 }
 
 void control::leaving(transport::node_identity from, const wire::leave& l, time_point_ns now) {

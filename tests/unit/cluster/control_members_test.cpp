@@ -177,6 +177,49 @@ TEST(control_members, a_frozen_node_that_wakes_begins_a_new_life) {
   EXPECT_EQ(w.live_copies({1, 0}), 2U);
 }
 
+TEST(control_members, a_node_that_others_cannot_reach_is_fenced_after_a_while) {
+  control_world w;
+  std::vector<node_id> fronts;
+  for (int i = 0; i < 2; ++i) fronts.push_back(w.add(wire::role_attention, 0));
+  const node_id bad = w.add(wire::role_expert, 12);
+  for (int i = 0; i < 2; ++i) w.add(wire::role_expert, 12);
+  w.settle_all();
+  const incarnation life = w.agents.at(bad).life;
+  for (const node_id front : fronts) {
+    w.mind().path_reported({front, w.agents.at(front).life}, {bad, life, true, "silent"}, w.now);
+  }
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::alive);
+  const auto due = w.mind().next_due();
+  ASSERT_TRUE(due.has_value());
+  EXPECT_LE(*due, w.now + std::chrono::seconds{1});
+  w.now = *due;
+  w.mind().tick(w.now);
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::absent);
+  EXPECT_EQ(w.mind().view(fronts[0], w.now)->state, node_state::alive);
+  w.settle_all();
+  EXPECT_GT(w.agents.at(bad).life, life);
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::alive);
+}
+
+TEST(control_members, a_path_that_is_back_accuses_nobody) {
+  control_world w;
+  const node_id front = w.add(wire::role_attention, 0);
+  const node_id bad = w.add(wire::role_expert, 12);
+  w.add(wire::role_expert, 12);
+  w.settle_all();
+  const transport::node_identity from{front, w.agents.at(front).life};
+  const incarnation life = w.agents.at(bad).life;
+  w.mind().path_reported(from, {bad, life, true, "silent"}, w.now);
+  w.mind().path_reported(from, {bad, life, false, ""}, w.now);
+  w.carry_out();
+  w.now = w.now + std::chrono::seconds{5};
+  w.mind().tick(w.now);
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::alive);
+}
+
 TEST(control_placement, waits_for_enough_nodes_and_then_spreads_evenly) {
   control_world w{2, 3};
   w.add(wire::role_attention, 0);
