@@ -412,6 +412,32 @@ TEST(router, late_rows_go_to_a_second_copy_within_one_in_twenty) {
   EXPECT_GT(repeats, 0U);
 }
 
+TEST(router, a_second_copy_that_is_late_too_is_not_followed_by_a_third) {
+  router_world w{100'000};
+  w.place(1, [](std::uint32_t) { return groups{0, 1, 2}; });
+  for (int i = 0; i < 400; ++i) {
+    w.ask(0, 12);
+    w.answer(w.sent());
+  }
+  w.ask(0, 12);
+  const auto first = w.sent();
+  w.answer(to(first, 0));
+  w.answer(to(first, 2));
+  w.pass(110ms);
+  const auto second = w.sent();
+  EXPECT_EQ(assignments(second), assignments(to(first, 1)));
+  const auto hedged = w.counts().rows_hedged;
+  w.pass(2s);
+  auto known = numbers(first);
+  known.merge(numbers(second));
+  const auto repeats = w.sent();
+  EXPECT_FALSE(repeats.empty());
+  for (const auto n : numbers(repeats)) EXPECT_EQ(known.count(n), 1U);
+  EXPECT_EQ(w.counts().rows_hedged, hedged);
+  w.answer(repeats);
+  w.expect_routed(0);
+}
+
 TEST(router, a_long_chunk_is_no_reason_to_ask_twice) {
   router_world w{4096};
   w.place(1, in_two);
