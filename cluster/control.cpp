@@ -156,6 +156,7 @@ void control::tell_placement(epoch before) {
 void control::reconcile(time_point_ns now) {
   now_ = std::max(now_, now);
   settle(now);
+  judge_again(now);
   bool has_more = true;
   while (has_more) {
     driver_.set_seats(seats());
@@ -183,6 +184,7 @@ std::optional<time_point_ns> control::next_due() const {
   std::optional<time_point_ns> next = driver_.next_due();
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
   if (!driver_.is_open() && is_resumed_ && first_join_) no_later(*first_join_ + settings_.settle);
+  if (judged_again_at_) no_later(*judged_again_at_);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
   for (const path_loss& l : losses_) {
     if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);

@@ -76,6 +76,9 @@ struct record_effect {
 
 using effect = std::variant<record_effect, send_effect, event>;
 
+/// Members have so long to be heard again once the first of them is, after all were silent.
+inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
+
 class control {
 public:
   control(control_settings settings, durable_state restored, time_point_ns now);
@@ -145,6 +148,7 @@ private:
     transport::wire::join said;
     incarnation life;
     bool is_suspect = false;
+    std::optional<std::string> given_up;  // why, while nobody else is heard either
     time_point_ns since;
     transport::wire::load_report load;
     std::optional<time_point_ns> reported_at;
@@ -173,6 +177,8 @@ private:
   void dismiss(transport::node_identity who, std::optional<transport::wire::failure> cause);
   /// Ends the membership of a node that the reports of lost paths put at fault.
   bool fence(time_point_ns now);
+  bool is_cut_off(node_id but_for) const;
+  void judge_again(time_point_ns now);
   bool speaks(transport::node_identity from, time_point_ns now);
   std::size_t experts_max(const live_node& n) const;
   std::vector<seat> seats() const;
@@ -216,6 +222,7 @@ private:
   time_point_ns started_;
   time_point_ns now_;
   std::optional<time_point_ns> first_join_;
+  std::optional<time_point_ns> judged_again_at_;
   std::uint64_t epoch_used_ = 0;
   std::uint64_t version_ = 0;
   std::uint64_t revision_ = 0;

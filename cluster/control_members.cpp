@@ -251,6 +251,31 @@ bool control::speaks(transport::node_identity from, time_point_ns now) {
   return false;
 }
 
+/// Whether nobody at all is heard, of two nodes or more: then it is this node that is cut off, and
+/// giving the others up would end what they do without it.
+bool control::is_cut_off(node_id but_for) const {
+  std::size_t others = 0;
+  for (const auto& [id, n] : live_) {
+    if (id == settings_.self) continue;
+    ++others;
+    if (id != but_for && !n.is_suspect) return false;
+  }
+  return others >= 2;
+}
+
+/// Some are heard again: who still is not, was lost meanwhile.
+void control::judge_again(time_point_ns now) {
+  if (!judged_again_at_ || now < *judged_again_at_) return;
+  judged_again_at_.reset();
+  std::vector<std::pair<transport::node_identity, std::string>> lost;
+  for (const auto& [id, n] : live_)
+    if (n.given_up) lost.push_back({{id, n.life}, *n.given_up});
+  for (const auto& [who, why] : lost) {
+    dismiss(who, wire::failure{errc::stale_epoch, "the coordinator gave it up: " + why});
+    bury(who.node, "died", "died: " + why);
+  }
+}
+
 void control::peer_changed(transport::node_identity peer,
                            transport::plane path,
                            member_state state,
@@ -260,12 +285,24 @@ void control::peer_changed(transport::node_identity peer,
   if (path != transport::plane::control || at == live_.end() || at->second.life != peer.life ||
       peer.node == settings_.self)
     return;
+  if (state == member_state::dead && is_cut_off(peer.node)) {
+    at->second.given_up = why;
+    tell("suspect",
+         peer.node,
+         named(peer.node) + " is not heard, like all others: this node may be the one cut off");
+    return reconcile(now);
+  }
   if (state == member_state::dead) {
     dismiss(peer, wire::failure{errc::stale_epoch, "the coordinator gave it up: " + why});
     bury(peer.node, "died", "died: " + why);
     return reconcile(now);
   }
   const bool is_suspect = state == member_state::suspect;
+  if (!is_suspect && at->second.given_up) {
+    at->second.given_up.reset();
+    // The others may come back as well, or not.
+    if (!judged_again_at_) judged_again_at_ = now + cut_off_patience;
+  }
   if (at->second.is_suspect == is_suspect) return;
   at->second.is_suspect = is_suspect;
   has_members_changed_ = true;

@@ -159,6 +159,35 @@ TEST(control_members, numbers_of_groups_stay_with_a_node_over_its_lives_and_rest
   EXPECT_EQ(w.agents.at(b).group_first, second);
 }
 
+TEST(control_members, who_hears_nobody_is_cut_off_itself_and_gives_nobody_up) {
+  control_world w;
+  const node_id a = w.add(wire::role_attention, 0);
+  const node_id b = w.add(wire::role_expert, 12);
+  const node_id c = w.add(wire::role_expert, 12);
+  w.settle_all();
+  const auto hears = [&](node_id n, member_state state) {
+    w.mind().peer_changed({n, w.agents.at(n).life}, transport::plane::control, state, "so", w.now);
+  };
+  const epoch before = w.mind().view(w.now).placement.epoch;
+  for (const node_id n : {a, b, c}) hears(n, member_state::suspect);
+  for (const node_id n : {a, b, c}) hears(n, member_state::dead);
+  w.settle_all();
+  for (const node_id n : {a, b, c})
+    EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::suspect) << n.value;
+  EXPECT_EQ(w.mind().view(w.now).placement.epoch, before);
+
+  hears(a, member_state::alive);
+  hears(b, member_state::alive);
+  EXPECT_EQ(w.mind().view(a, w.now)->state, node_state::alive);
+  EXPECT_EQ(w.mind().view(c, w.now)->state, node_state::suspect);
+  ASSERT_TRUE(w.mind().next_due().has_value());
+  w.agents.at(c).hears = false;
+  w.now = w.now + cut_off_patience;
+  w.mind().tick(w.now);
+  EXPECT_EQ(w.mind().view(b, w.now)->state, node_state::alive);
+  EXPECT_EQ(w.mind().view(c, w.now)->state, node_state::absent);
+}
+
 TEST(control_members, a_frozen_node_that_wakes_begins_a_new_life) {
   control_world w;
   w.add(wire::role_attention, 0);
