@@ -20,6 +20,7 @@ BINARY = os.environ.get("ATOLL_BINARY", str(ROOT / "build/release/atoll"))
 MODEL = str(ROOT / "models/tiny")
 # On a machine that does other things too, everything may take so much longer.
 PATIENCE = float(os.environ.get("ATOLL_PATIENCE", "1"))
+SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "1"))  # of faults
 
 _pause = threading.Event()
 
@@ -281,3 +282,24 @@ def bodies(tokens=48, count=8):
             body["prompt"] = (texts[i % len(texts)] + ". ") * 20
         out.append(body)
     return out
+
+
+def expected_of(url, asked):
+    answers = [stream(url, body, i) for i, body in enumerate(asked)]
+    for answer in answers:
+        assert answer.error is None, answer.error
+        assert answer.text
+    return answers
+
+
+def assert_clean(ledger, expected, what):
+    failed, different = ledger.check(expected)
+    assert not failed, f"seed {SEED}, {what}: {len(failed)} of {len(ledger.answers)} failed, " \
+                       f"first: request {failed[0].index}: {failed[0].error}"
+    assert not different, f"seed {SEED}, {what}: {len(different)} answers differ, first: request " \
+                          f"{different[0].index}: {different[0].text!r}"
+
+
+def is_healthy(cluster):
+    status = cluster.operator("cluster", "status", check=False)
+    return status and status.get("state") == "healthy"

@@ -10,32 +10,11 @@ import time
 
 import pytest
 
-from cluster import LocalCluster, Ledger, Node, bodies, pause, stream, until
+from cluster import (SEED, LocalCluster, Ledger, Node, assert_clean, bodies, expected_of,
+                     is_healthy, pause, stream, until)
 
-SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "1"))
 SECONDS = float(os.environ.get("ATOLL_CHAOS_SECONDS", "20"))
 QUIET_WITHIN = 5.0  # everything that requests held is free by then
-
-
-def expected_of(url, asked):
-    answers = [stream(url, body, i) for i, body in enumerate(asked)]
-    for answer in answers:
-        assert answer.error is None, answer.error
-        assert answer.text
-    return answers
-
-
-def assert_clean(ledger, expected, what):
-    failed, different = ledger.check(expected)
-    assert not failed, f"seed {SEED}, {what}: {len(failed)} of {len(ledger.answers)} failed, " \
-                       f"first: request {failed[0].index}: {failed[0].error}"
-    assert not different, f"seed {SEED}, {what}: {len(different)} answers differ, first: request " \
-                          f"{different[0].index}: {different[0].text!r}"
-
-
-def is_healthy(cluster):
-    status = cluster.operator("cluster", "status", check=False)
-    return status and status.get("state") == "healthy"
 
 
 @pytest.fixture(scope="module", params=["ucx", "tls"])
