@@ -83,16 +83,26 @@ TEST(router, what_a_dead_node_owes_goes_elsewhere_at_once) {
   w.expect_routed(0);
 }
 
-TEST(router, a_later_life_is_used_again_and_the_dead_one_is_not) {
+TEST(router, a_path_that_is_back_and_a_later_life_are_used_again) {
   router_world w;
   w.place(1, in_one);
   w.list(1, {{0, 5}, {1, 5}, {2, 5}});
   w.health(1, peer_state::dead, 5);
-  w.health(1, peer_state::alive, 5);
   w.ask(0, 12);
   auto sent = w.sent();
   EXPECT_TRUE(to(sent, 1).empty());
   EXPECT_LT(assignments(sent), w.pairs(12));
+  w.answer(sent);
+  w.health(1, peer_state::alive, 5);
+  sent = w.sent();
+  EXPECT_FALSE(to(sent, 1).empty());
+  w.answer(sent);
+  w.expect_routed(0);
+
+  w.health(1, peer_state::dead, 5);
+  w.ask(0, 13);
+  sent = w.sent();
+  EXPECT_TRUE(to(sent, 1).empty());
   w.answer(sent);
   w.list(2, {{0, 5}, {1, 6}, {2, 5}});
   sent = w.sent();
