@@ -108,8 +108,10 @@ class Complete(Folder):
         self.refused(atoll("complete", model, "-p", "hi"), "-p", "tokenizer.json")
 
     def test_an_interrupt_ends_it_with_what_is_there(self):
+        # Unbuffered: what a buffer held beyond the first byte, communicate() would not give.
         with subprocess.Popen([ATOLL, "complete", TINY, "-p", "And", "-n", "2000", "--ignore-eos"],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              bufsize=0) as running:
             first = running.stdout.read(1)
             running.send_signal(signal.SIGINT)
             rest, _ = running.communicate(timeout=30)
