@@ -67,6 +67,15 @@ public:
 
   const char* name() const override { return "node_agent"; }
 
+  /// Others know the agent as it knows them; whoever ends lets go, or neither would ever be freed.
+  void on_exit() override {
+    parts_.groups.clear();
+    parts_.routers.clear();
+    parts_.shards.clear();
+    parts_.gateway = gateway_actor{};
+    parts_.members = nullptr;
+  }
+
 private:
   // ---- messages ----
 

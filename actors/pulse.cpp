@@ -53,6 +53,9 @@ public:
 
   const char* name() const override { return "pulse"; }
 
+  /// It names the agent, which names it.
+  void on_exit() override { parts_.tell = nullptr; }
+
 private:
   struct beats {
     incarnation life;
