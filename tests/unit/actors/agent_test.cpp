@@ -176,7 +176,8 @@ TEST_F(agent, tells_the_epoch_that_all_routers_have_adopted) {
   std::vector<std::uint64_t> places;
   agent_setup s = setup(true);
   for (int i = 0; i < 2; ++i) {
-    others_.push_back(system_->spawn([&places](caf::event_based_actor*) -> caf::behavior {
+    // An argument: without one CAF takes a reference to nothing.
+    const auto stand_in = [&places](caf::event_based_actor*, int) -> caf::behavior {
       return {[&places](const incoming_ptr& m) {
                 places.push_back(std::get<wire::place>(m->body).epoch.value);
               },
@@ -185,7 +186,8 @@ TEST_F(agent, tells_the_epoch_that_all_routers_have_adopted) {
                 h.rows_in_flight = 7;
                 return h;
               }};
-    }));
+    };
+    others_.push_back(system_->spawn(stand_in, i));
     s.routers.push_back(caf::actor_cast<router_actor>(others_.back()));
   }
   auto& n = add_node(2, s);

@@ -32,9 +32,11 @@ router_world::router_world(std::uint32_t group_rows_max) {
   parts.group_rows_max = group_rows_max;
   router = spawn_router(*system_, parts);
   // It takes what a router says to its shard, whatever else shards are told.
-  const caf::actor shard = system_->spawn([this](caf::event_based_actor*) -> caf::behavior {
-    return {[this](const rows_routed& r) { routed.push_back(r); }};
-  });
+  // An argument: without one CAF takes a reference to nothing.
+  const auto listen = [](caf::event_based_actor*, router_world* to) -> caf::behavior {
+    return {[to](const rows_routed& r) { to->routed.push_back(r); }};
+  };
+  const caf::actor shard = system_->spawn(listen, this);
   shard_ = caf::actor_cast<shard_actor>(shard);
   agent_.emplace(*system_);
   caf::anon_send(router, start_atom::value, shard_);
