@@ -100,6 +100,12 @@ class LocalCluster:
         self.log.flush()
         return pathlib.Path(self.log.name).read_text(encoding="utf-8", errors="replace")[-4000:]
 
+    def logs(self):
+        """What `local up` said, and the end of what each node did."""
+        files = sorted(pathlib.Path(self.info["dir"]).glob("*.log"))
+        return {"local up": self.said(),
+                **{f.name: f.read_text(encoding="utf-8", errors="replace")[-3000:] for f in files}}
+
     def __enter__(self):
         return self
 

@@ -186,6 +186,13 @@ class Hosts:
         log.close()
         node.pid = node.process.pid
 
+    def restart(self, node, *before):
+        """Waits for the end of a node's process, which is at hand, and starts it again."""
+        node.process.wait(60 * PATIENCE)
+        node.process.stdout.close()
+        self.start(node, *before)
+        self.wait_ready(node)
+
     def wait_ready(self, node):
         ready, _, _ = select.select([node.process.stdout], [], [], 60 * PATIENCE)
         line = node.process.stdout.readline() if ready else ""
@@ -196,6 +203,9 @@ class Hosts:
     def said(self, node):
         log = self.dir / f"{node.name}.log"
         return log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def logs(self):
+        return {node.name: self.said(node) for node in self.nodes}
 
     def _end(self):
         for number in (signal.SIGCONT, signal.SIGKILL):
@@ -239,6 +249,11 @@ class Hosts:
             assert len(dropped) == len(matches) and all(dropped), f"dropped {dropped} of {matches}"
         finally:
             run(*nft, "delete", "table", "bridge", "f")
+
+    def lossy(self, percent):
+        """Of all frames between nodes but the coordinator, so many are lost: the data paths."""
+        return self.rules(f'iifname != "{self.nodes[0].port}" oifname != "{self.nodes[0].port}" '
+                          f'numgen random mod 100 < {percent}')
 
     def cut(self, node):
         return self.rules(f'iifname "{node.port}"', f'oifname "{node.port}"')
