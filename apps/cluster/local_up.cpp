@@ -131,9 +131,10 @@ result<std::string> local_cluster_run::command(const std::vector<std::string>& a
 
 std::vector<std::string> local_cluster_run::node_arguments(const std::string& name,
                                                            const std::string& role) const {
-  const int nodes = o_.attention_nodes + o_.expert_nodes;
+  // Attention and experts compute by turns, so each kind has all cores for itself.
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const int threads = o_.threads > 0 ? o_.threads : std::max(1, cores / nodes);
+  const int nodes = std::max(1, role == "attention" ? o_.attention_nodes : o_.expert_nodes);
+  const int threads = o_.threads > 0 ? o_.threads : (cores + nodes - 1) / nodes;
   std::vector<std::string> a{"/proc/self/exe",
                              "node",
                              "run",
