@@ -87,12 +87,27 @@ private:
   int count_ = 0;
 };
 
+std::optional<error> trouble_of(const api_backend& on) {
+  return on.trouble ? on.trouble() : std::nullopt;
+}
+
+/// What is answered to a change that could not be written down.
+error not_now(const error& trouble) {
+  return {errc::unavailable, "nothing was changed: " + trouble.message()};
+}
+
 // ---- questions, each from one request
 
 result<question> get_cluster(const call& c, const api_backend& on) {
   ATOLL_TRY(no_more(c));
-  return question{[name = on.name](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    return api_reply{200, to_json(s.view(now), name)};
+  return question{[name = on.name, trouble = trouble_of(on)](
+                      cluster::control& s, time_point_ns now) -> result<api_reply> {
+    json::object shown = to_json(s.view(now), name);
+    if (trouble && shown.at("reason").as_string().empty()) {
+      shown["state"] = "degraded";
+      shown["reason"] = "changes are refused: " + trouble->message();
+    }
+    return api_reply{200, std::move(shown)};
   }};
 }
 
@@ -359,6 +374,8 @@ void cluster_api::impl::handle(http::request&& request, std::shared_ptr<http::ex
                {"key", key ? key->name : std::string{}},
                {"from", c.request.peer}});
   }
+  if (const auto trouble = trouble_of(on_); trouble && !is_read)
+    return c.answer->reply(to_response(not_now(*trouble), false));
   ask(c, std::move(*made), is_read);
 }
 
@@ -443,6 +460,7 @@ void cluster_api::impl::join(call&& c) {
     answer->reply(to_response(why, false));
   };
   if (asked.has_error()) return refuse("", asked.error());
+  if (const auto trouble = trouble_of(on_)) return refuse(asked->name, not_now(*trouble));
   const auto outcome = std::make_shared<result<node_id>>(error{errc::internal, "no answer"});
   const auto sent =
       on_.control([outcome, r = *asked](cluster::control& s,

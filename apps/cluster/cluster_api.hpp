@@ -28,6 +28,8 @@ struct api_backend {
   std::function<result<void>(std::function<void(cluster::control&, time_point_ns)> run,
                              std::function<void(result<void>)> done)>
       control;
+  /// Why changes would not be written down now: they are refused, and the cluster is degraded.
+  std::function<std::optional<error>()> trouble;
   const serve::key_store* keys = nullptr;
   const enrolment* joins = nullptr;
   /// Runs a function on the I/O thread after a while.

@@ -147,6 +147,7 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
                            std::function<void(result<void>)> done) {
     return node->control({std::move(run), std::move(done)});
   };
+  b.trouble = [journal = journal_.get()] { return journal->trouble(); };
   b.keys = keys_.get();
   b.joins = joins_.get();
   b.after = [this](std::chrono::milliseconds delay, std::function<void()> what) {
@@ -201,6 +202,7 @@ void coordinator_host::close() {
 }
 
 void coordinator_host::tick(actors::node& on) {
+  if (journal_->trouble()) journal_->look();
   if (journal_->should_compact()) {
     const auto asked = on.control({[journal = journal_.get()](cluster::control& c, time_point_ns) {
                                      journal->compact(c.snapshot());

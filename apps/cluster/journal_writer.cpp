@@ -10,6 +10,10 @@
 namespace atl::ops {
 namespace {
 
+// The records of the largest plan that goes on while the disk is full: those of all nodes that may
+// come back meanwhile, and of operations that end. Each takes some 200 bytes.
+constexpr std::size_t spare_bytes = std::size_t{64} << 10;
+
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span{text.data(), text.size()});
 }
@@ -28,6 +32,7 @@ result<journal_writer::opened> journal_writer::open(std::shared_ptr<disk> files,
         std::string_view{reinterpret_cast<const char*>(record.data()), record.size()}));
   made.writer =
       std::make_unique<journal_writer>(std::move(files), path, cluster, std::move(read.log));
+  made.writer->look();
   return made;
 }
 
@@ -50,21 +55,26 @@ journal_writer::~journal_writer() {
   thread_.join();
 }
 
-void journal_writer::append(std::vector<std::string> records,
-                            std::function<void(result<void>)> done) {
+void journal_writer::add(job what) {
   {
     const std::lock_guard lock{mutex_};
-    jobs_.push_back({std::move(records), std::move(done)});
+    jobs_.push_back(std::move(what));
   }
   changed_.notify_all();
 }
 
-void journal_writer::compact(std::vector<std::string> records) {
-  {
-    const std::lock_guard lock{mutex_};
-    jobs_.push_back({std::move(records), nullptr});
-  }
-  changed_.notify_all();
+void journal_writer::append(std::vector<std::string> records,
+                            std::function<void(result<void>)> done) {
+  add({std::move(records), std::move(done)});
+}
+
+void journal_writer::compact(std::vector<std::string> records) { add({std::move(records), {}}); }
+
+void journal_writer::look() { add({.records = {}, .done = {}, .is_look = true}); }
+
+std::optional<error> journal_writer::trouble() const {
+  const std::lock_guard lock{mutex_};
+  return append_trouble_ ? append_trouble_ : spare_trouble_;
 }
 
 void journal_writer::wait_idle() {
@@ -98,10 +108,28 @@ void journal_writer::work() {
 
 void journal_writer::carry_out(job& what) {
   if (what.done) {
-    const auto written = write(what.records);
-    if (written.has_error()) log_error(written.error().message());
-    return what.done(written);
+    append_all(what);
+  } else if (!what.is_look) {
+    compact_all(what);
   }
+  if (spare_ == nullptr)
+    note(fill_spare(), spare_trouble_, "the coordinator takes no changes: no room for its journal");
+}
+
+void journal_writer::append_all(job& what) {
+  std::size_t written = 0;
+  auto outcome = write(what.records, written);
+  if (outcome.has_error() && spare_ != nullptr) {
+    // Freed at once, whether or not a loss of power would bring it back.
+    static_cast<void>(spare_->truncate(0));
+    spare_.reset();
+    outcome = write(what.records, written);
+  }
+  note(outcome, append_trouble_, "the coordinator cannot write its journal");
+  what.done(outcome);
+}
+
+void journal_writer::compact_all(const job& what) {
   if (reopen().has_error()) return;  // the next append says why
   std::vector<cluster::journal_record> records;
   records.reserve(what.records.size());
@@ -110,9 +138,43 @@ void journal_writer::carry_out(job& what) {
     records.emplace_back(bytes.begin(), bytes.end());
   }
   const auto done = log_->compact(records);
-  if (done.has_value()) return;
-  log_error("the journal was not compacted: " + done.error().message());
-  log_.reset();
+  note(done, compact_trouble_, "the journal was not compacted");
+  if (done.has_error()) log_.reset();
+}
+
+/// Says what begins or ends, once; the same trouble comes back every second.
+void journal_writer::note(const result<void>& outcome,
+                          std::optional<error>& kept,
+                          const char* what) {
+  const std::lock_guard lock{mutex_};
+  if (outcome.has_error()) {
+    if (!kept) log_error(std::string{what} + ": " + outcome.error().message());
+    kept = outcome.error();
+    return;
+  }
+  if (kept) log_info(path_ + " can be written again; this is over: " + what);
+  kept.reset();
+}
+
+result<void> journal_writer::fill_spare() {
+  const std::string path = path_ + ".spare";
+  if (!files_->is_file(path)) {
+    ATOLL_ASSIGN(const auto made, files_->create(path));
+    ATOLL_TRY(made->commit());
+  }
+  ATOLL_ASSIGN(auto file, files_->append(path));
+  if (file->size() < spare_bytes) {
+    // Other bytes than zeros, which some file systems would keep no room for.
+    const std::vector<std::byte> filling(spare_bytes - file->size(), std::byte{0x5A});
+    auto filled = file->write(filling);
+    if (filled.has_value()) filled = file->sync();
+    if (filled.has_error()) {
+      static_cast<void>(file->truncate(0));
+      return filled;
+    }
+  }
+  spare_ = std::move(file);
+  return {};
 }
 
 /// After an error a journal takes nothing more until it was read again.
@@ -123,10 +185,10 @@ result<void> journal_writer::reopen() {
   return {};
 }
 
-result<void> journal_writer::write(const std::vector<std::string>& records) {
+result<void> journal_writer::write(const std::vector<std::string>& records, std::size_t& written) {
   ATOLL_TRY(reopen());
-  for (const auto& record : records) {
-    auto appended = log_->append(bytes_of(record));
+  for (; written < records.size(); ++written) {
+    auto appended = log_->append(bytes_of(records[written]));
     if (appended.has_error()) {
       log_.reset();
       return appended;

@@ -94,7 +94,7 @@ class Hosts:
         self.prefix = f"atoll-{os.getpid()}-{next(_numbers)}"
         self.switch = f"{self.prefix}-switch"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="atoll-hosts-"))
-        self.disk = self.dir / "coordinator"  # a small file system of its own
+        self.disk = self.dir / "coordinator"  # a small file system of its own, as has each node
         self.nodes = [Host(i, role, f"{role}-{i}") for i, role in enumerate(self.ROLES, 1)]
         self.undo = contextlib.ExitStack()
 
@@ -113,6 +113,10 @@ class Hosts:
 
     def of(self, role):
         return [n for n in self.nodes if n.role == role]
+
+    def home(self, node):
+        """A node's state directory."""
+        return self.disk if node.role == "coordinator" else self.dir / node.name
 
     def namespace(self, node):
         return f"/run/netns/{self.prefix}-{node.name}"
@@ -143,9 +147,11 @@ class Hosts:
         coordinator, gateway = self.of("coordinator")[0], self.of("gateway")[0]
         enter(self.namespace(gateway))
 
-        self.disk.mkdir(mode=0o700)
-        run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(self.disk))
-        self.undo.callback(subprocess.run, ["umount", "-l", str(self.disk)], check=False)
+        for node in self.nodes:
+            home = self.home(node)
+            home.mkdir(mode=0o700)
+            run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(home))
+            self.undo.callback(subprocess.run, ["umount", "-l", str(home)], check=False)
         self.undo.callback(self._end)
         key = self.dir / "admin.key"
         run(BINARY, "cluster", "init", "--dir", str(self.disk), "--admin-key-out", str(key))
@@ -180,7 +186,7 @@ class Hosts:
         node.process = subprocess.Popen(
             [*before, "setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={self.namespace(node)}",
              "unshare", "--ipc", BINARY, "node", "run", "--role", node.role, "--name", node.name,
-             "--dir", str(self.dir / (node.role if node.role == "coordinator" else node.name)),
+             "--dir", str(self.home(node)),
              "--model", MODEL, "--json", *node.arguments],
             stdout=subprocess.PIPE, stderr=log, text=True)
         log.close()
@@ -203,6 +209,20 @@ class Hosts:
     def said(self, node):
         log = self.dir / f"{node.name}.log"
         return log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    @contextlib.contextmanager
+    def full(self, directory):
+        """No byte more fits on the file system of a node's directory."""
+        filling = directory / "filling"
+        try:
+            with open(filling, "wb", buffering=0) as file:
+                for size in (65536, 1):
+                    with contextlib.suppress(OSError):
+                        while True:
+                            file.write(b"x" * size)
+            yield
+        finally:
+            filling.unlink(missing_ok=True)
 
     def logs(self):
         return {node.name: self.said(node) for node in self.nodes}

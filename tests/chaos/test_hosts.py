@@ -135,3 +135,57 @@ def test_a_slow_network(hosts):
 @by_tls
 def test_the_coordinator_cut_off(hosts):
     last_through(hosts, "coordinator cut off", hosts.cut(hosts.of("coordinator")[0]))
+
+
+@by_tls
+def test_a_full_disk_of_the_coordinator(hosts):
+    """The cluster serves, and heals, but changes nothing that it could not remember."""
+    victim = choose(hosts, "expert")
+    journal = str(hosts.disk / "journal")
+
+    def is_refused():
+        done = hosts.try_operator("node", "cordon", str(victim.id))
+        return done if done.returncode != 0 else None
+
+    with Ledger(hosts.url, hosts.asked, 6) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 2, 60)
+        with hosts.full(hosts.disk):
+            # Some changes find room at the end of the last page.
+            refused = until("a change is refused", is_refused, 60)
+            assert journal in refused.stderr and "No space left" in refused.stderr, refused.stderr
+            assert "nothing was changed" in refused.stderr, refused.stderr
+            status = hosts.operator("cluster", "status", check=False)
+            assert status["state"] == "degraded", status
+            victim.kill()
+            hosts.restart(victim)
+            back = len(ledger.answers)
+            until("streams go on", lambda: len(ledger.answers) >= back + 6, 60)
+        until("changes are taken", lambda: hosts.try_operator(
+            "node", "uncordon", str(victim.id)).returncode == 0, 10)
+    assert_clean(ledger, hosts.expected, "full disk of the coordinator")
+    said = (hosts.dir / f"{hosts.nodes[0].name}.log").read_text()
+    assert 0 < said.count("No space left") < 6, "said when it begins, and not every second"
+    # What was acknowledged is there after a restart.
+    hosts.nodes[0].kill()
+    hosts.restart(hosts.nodes[0])
+    shown = hosts.operator("node", "show", str(victim.id))
+    assert shown["state"] != "cordoned", shown
+
+
+@by_tls
+def test_a_full_disk_of_a_node(hosts):
+    """It goes on; what it has to remember for its next life it says that it cannot write."""
+    victim = choose(hosts, "expert")
+    with Ledger(hosts.url, hosts.asked, 6) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 2, 60)
+        with hosts.full(hosts.home(victim)):
+            full = len(ledger.answers)
+            until("streams go on", lambda: len(ledger.answers) >= full + 6, 60)
+            victim.kill()
+            victim.process.wait()
+            hosts.start(victim)
+            assert victim.process.wait(60) == 1
+            assert "/life: cannot write" in hosts.said(victim), hosts.said(victim)
+            assert "No space left" in hosts.said(victim)
+        hosts.restart(victim)
+    assert_clean(ledger, hosts.expected, f"full disk of {victim.name}")

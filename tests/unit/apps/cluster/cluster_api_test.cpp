@@ -74,6 +74,7 @@ protected:
       done(disk_);
       return {};
     };
+    b.trouble = [this] { return trouble_; };
     b.keys = keys_.get();
     b.joins = joins_.get();
     b.after = [this](std::chrono::milliseconds, std::function<void()> what) {
@@ -169,6 +170,7 @@ protected:
   std::deque<std::function<void()>> later_;
   std::vector<node_id> removed_;
   result<void> disk_;
+  std::optional<error> trouble_;
   bool is_gone_ = false;
   tls::key_and_request request_;
   std::unique_ptr<cluster_api> api_;
@@ -231,6 +233,24 @@ TEST_F(cluster_api_test, what_could_not_be_written_down_is_no_success) {
   EXPECT_EQ(ask("GET", "/api/v1/nodes").status, 200);
   is_gone_ = true;
   EXPECT_EQ(ask("GET", "/api/v1/nodes").status, 503);
+}
+
+TEST_F(cluster_api_test, while_nothing_can_be_written_down_no_change_is_begun) {
+  const std::string token = create_token();
+  trouble_ = error{errc::io, "/d/journal: no space"};
+  for (const auto& [method, target] :
+       {std::pair{"POST", "/api/v1/nodes/1/cordon"}, {"POST", "/api/v1/join-tokens"}}) {
+    const reply refused = ask(method, target, target[8] == 'j' ? R"({"roles":["expert"]})" : "");
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_NE(refused.detail().find("nothing was changed: /d/journal"), std::string::npos);
+  }
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token), "").status, 503);
+  EXPECT_EQ(control_->view(now_).operations.size(), 0U);
+  EXPECT_EQ(control_->tokens().front().uses_left, 1U);
+  const reply status = ask("GET", "/api/v1/cluster");
+  EXPECT_EQ(status.o().at("state").as_string(), "degraded");
+  trouble_.reset();
+  EXPECT_EQ(ask("POST", "/api/v1/join", join_body(token), "").status, 200);
 }
 
 TEST_F(cluster_api_test, a_token_lets_one_machine_in_with_its_roles) {

@@ -1,4 +1,5 @@
 #include "apps/cluster/journal_writer.hpp"
+#include "tests/support/memory_disk.hpp"
 
 #include <gtest/gtest.h>
 
@@ -78,6 +79,55 @@ TEST_F(journal_thread, a_record_that_cannot_be_written_is_told_and_the_next_is_t
   EXPECT_TRUE(append(*opened.writer, {node_record(4, "d")}).has_value());
   opened.writer.reset();
   EXPECT_EQ(open().restored.nodes.size(), 1U);
+}
+
+/// A journal on a disk that fills up behind it.
+class full_disk : public journal_thread {
+protected:
+  full_disk() {
+    writer_ = std::move(journal_writer::open(files_, "d/journal", "c-1")->writer);
+    writer_->wait_idle();
+    used_ = files_->content("d/journal").size() + files_->content("d/journal.spare").size();
+  }
+  void fill() { files_->set_capacity(used_); }
+
+  std::shared_ptr<test::memory_disk> files_ = std::make_shared<test::memory_disk>();
+  std::unique_ptr<journal_writer> writer_;
+  std::uint64_t used_ = 0;
+};
+
+TEST_F(full_disk, what_was_decided_is_written_in_the_spare_room_and_nothing_new_is_asked_for) {
+  EXPECT_FALSE(writer_->trouble());
+  fill();
+  EXPECT_TRUE(append(*writer_, {node_record(2, "a"), node_record(3, "b")}).has_value());
+  writer_->wait_idle();
+  ASSERT_TRUE(writer_->trouble());
+  EXPECT_NE(writer_->trouble()->message().find("d/journal"), std::string::npos);
+  EXPECT_TRUE(append(*writer_, {node_record(4, "c")}).has_value());
+  writer_->look();
+  writer_->wait_idle();
+  EXPECT_TRUE(writer_->trouble());
+
+  files_->set_capacity(1 << 20);
+  writer_->look();
+  writer_->wait_idle();
+  EXPECT_FALSE(writer_->trouble());
+  EXPECT_TRUE(append(*writer_, {node_record(5, "d")}).has_value());
+  writer_.reset();
+  const auto again = journal_writer::open(files_, "d/journal", "c-1");
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->restored.nodes.size(), 4U);
+}
+
+TEST_F(full_disk, beyond_the_spare_room_a_record_is_refused_and_later_taken) {
+  fill();
+  const std::string large = node_record(2, std::string(100'000, 'n'));
+  EXPECT_TRUE(append(*writer_, {large}).has_error());
+  EXPECT_TRUE(writer_->trouble());
+  files_->set_capacity(1 << 20);
+  EXPECT_TRUE(append(*writer_, {large}).has_value());
+  writer_->wait_idle();
+  EXPECT_FALSE(writer_->trouble());
 }
 
 TEST_F(journal_thread, another_clusters_journal_is_refused) {
