@@ -1,1 +1,2 @@
+#include "runtime/kernels/cpu/row_codec.inl"
 #include "runtime/kernels/cpu/rows.inl"
