@@ -122,6 +122,7 @@ private:
       parts.buffers = all_.buffers.get();
       parts.compute = std::move(compute);
       parts.config = s_.config;
+      parts.isa = *o_.isa;
       all_.groups.push_back(spawn_group(*on_.system, parts));
     }
     return {};
@@ -144,6 +145,7 @@ private:
       router.compute = gate;
       router.config = s_.config;
       router.lanes = limits_.lanes;
+      router.codec = kernels::row_codec::make(*o_.isa, o_.activations);
       router.group_rows_max = static_cast<std::uint32_t>(o_.group_rows_max);
       all_.routers.push_back(spawn_router(*on_.system, router));
 
@@ -271,6 +273,7 @@ private:
     wire::join j = s_.presence;
     j.roles = s_.roles;
     j.expert_bytes = has(wire::role_expert) ? s_.expert_bytes : 0;
+    j.activations = o_.activations;
     j.groups = static_cast<std::uint32_t>(all_.groups.size());
     j.shards = static_cast<std::uint32_t>(all_.shards.size());
     if (has(wire::role_attention)) {

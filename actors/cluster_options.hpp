@@ -41,6 +41,9 @@ struct cluster_options {
   std::int64_t queued_tokens = 0;
   std::optional<kernels::isa> isa = {};  // empty: the best this machine has
   kernels::numerics numerics = kernels::numerics::invariant;
+  // Rows between routers and expert groups, in both directions: f32, bf16 or f8_e4m3
+  // (--activations).
+  tensor::dtype activations = tensor::dtype::f32;
 };
 
 /// Fills in what was left to choose and refuses what cannot be, naming option, value and remedy.

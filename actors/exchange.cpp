@@ -4,7 +4,6 @@
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -13,8 +12,8 @@ namespace {
 
 namespace wire = transport::wire;
 
-// Rows up to this size are copied in the handler (a decode step: 8 rows of 28 KB); more go to the
-// device.
+// Rows up to this size as float32 are copied in the handler (a decode step: 8 rows of 28 KB); more
+// go to the device.
 constexpr std::size_t inline_copy_bytes = 256U << 10;
 // Rows copied by one chunk of such a job.
 constexpr std::uint32_t copy_chunk_rows = 16;
@@ -33,6 +32,8 @@ exchange::exchange(exchange_parts parts)
 const experts::group_plan& exchange::plan_of(const errand& e) const {
   return calls_[e.lane]->parcels[e.parcel].plan;
 }
+
+std::size_t exchange::row_bytes() const { return wire::row_bytes(parts_.codec.type, parts_.width); }
 
 void exchange::open(std::uint32_t lane, rows_of_call ask) {
   call& c = *calls_.at(lane);
@@ -139,6 +140,7 @@ void exchange::prepare(std::uint32_t lane, std::uint32_t index, const experts::s
   wire::dispatch& m = e.message;
   m.call = {parts_.shard, number, lane, c.ask.layer};
   m.epoch = table_->current()->version();
+  m.input.type = parts_.codec.type;
   m.input.count = range.count;
   m.input.width = parts_.width;
   const std::uint32_t base = plan.offsets[range.first];
@@ -148,25 +150,28 @@ void exchange::prepare(std::uint32_t lane, std::uint32_t index, const experts::s
   m.assignments.reserve(m.offsets.back());
   for (std::uint32_t a = base; a < base + m.offsets.back(); ++a)
     m.assignments.push_back({plan.experts[a], plan.ranks[a]});
-  const std::size_t bytes = std::size_t{range.count} * parts_.width * sizeof(float);
+  const std::size_t bytes = range.count * row_bytes();
   auto rows = parts_.buffers->take(bytes);
   m.input.payload = {rows, {rows->as<std::byte>(), bytes}};
   budget_.sent(range.count);
   counts_.rows_sent += range.count;
+  counts_.row_bytes_sent += bytes;
   copy_rows(number, e, std::move(rows));
 }
 
 void exchange::copy_rows(std::uint64_t number, errand& e, std::shared_ptr<aligned_buffer> to) {
   call& c = *calls_[e.lane];
   auto copy = [source = c.ask.normed,
-               target = to->as<float>(),
+               target = to->as<std::byte>(),
                rows = plan_of(e).rows.data() + e.range.first,
-               width = std::size_t{parts_.width}](std::uint32_t first, std::uint32_t last) {
+               width = std::int64_t{parts_.width},
+               bytes = row_bytes(),
+               encode = parts_.codec.encode](std::uint32_t first, std::uint32_t last) {
     for (std::uint32_t r = first; r < last; ++r)
-      std::memcpy(target + r * width, source + rows[r] * width, width * sizeof(float));
+      encode(source + rows[r] * width, width, target + r * bytes);
   };
   const std::uint32_t count = e.range.count;
-  if (e.message.input.payload.bytes.size() <= inline_copy_bytes) {
+  if (std::size_t{count} * parts_.width * sizeof(float) <= inline_copy_bytes) {
     copy(0, count);
     dispatch(e);
     return;
@@ -230,6 +235,13 @@ void exchange::dispatch(errand& e) {
   wake(e.deadline);
 }
 
+bool exchange::is_answer_to(const errand& e, const incoming& message) const {
+  if (e.tries == 0 || message.source.node != e.to.node) return false;
+  const wire::rows& rows = std::get<wire::results>(message.body).output;
+  return e.is_orphan || (rows.count == e.message.assignments.size() && rows.width == parts_.width &&
+                         rows.type == parts_.codec.type && wire::has_usable_scales(rows));
+}
+
 void exchange::take_results(const incoming_ptr& message, const wire::results& r) {
   const auto found = errands_.find(r.call.step);
   if (found == errands_.end() || found->second.is_dropped) {
@@ -237,9 +249,7 @@ void exchange::take_results(const incoming_ptr& message, const wire::results& r)
     return;
   }
   const errand& e = found->second;
-  if (e.tries == 0 || message->source.node != e.to.node ||
-      (!e.is_orphan && (r.output.count != e.message.assignments.size() ||
-                        r.output.width != parts_.width || r.output.type != tensor::dtype::f32))) {
+  if (!is_answer_to(e, *message)) {
     ++counts_.answers_odd;
     log_warning("answer of another shape than asked for dropped, from node " +
                 std::to_string(message->source.node.value));
@@ -256,8 +266,10 @@ void exchange::take_results(const incoming_ptr& message, const wire::results& r)
   const std::uint32_t lane = e.lane;
   call& c = *calls_[lane];
   c.progressed = now;
-  const auto* rows = reinterpret_cast<const float*>(r.output.payload.bytes.data());
-  if (c.answers->place(plan_of(e), e.range, rows, parts_.width) > 0) c.payloads.push_back(message);
+  const auto bytes = r.output.payload.bytes;
+  counts_.row_bytes_received += bytes.size();
+  if (c.answers->place(plan_of(e), e.range, bytes.data(), row_bytes()) > 0)
+    c.payloads.push_back(message);
   drop(found);
   if (c.answers->complete()) end(lane, std::nullopt);
   send_waiting();
@@ -324,7 +336,7 @@ void exchange::end(std::uint32_t lane, std::optional<error> why) {
   if (c.copying == 0) ended_.push_back({lane, std::exchange(c.failure, {})});
 }
 
-const float* const* exchange::answers(std::uint32_t lane) const {
+const std::byte* const* exchange::answers(std::uint32_t lane) const {
   return calls_[lane]->answers->pointers();
 }
 

@@ -25,6 +25,7 @@
 #include "experts/dispatch/combine.hpp"
 #include "experts/dispatch/credits.hpp"
 #include "runtime/base/buffer_pool.hpp"
+#include "runtime/kernels/row_codec.hpp"
 #include "runtime/tensor/device.hpp"
 
 #include <functional>
@@ -45,7 +46,8 @@ struct exchange_parts {
   const clock* time = nullptr;
   buffer_pool* buffers = nullptr;
   std::uint32_t lanes = 0;
-  std::uint32_t width = 0;  // of a row
+  std::uint32_t width = 0;   // of a row
+  kernels::row_codec codec;  // of rows in both directions
   std::uint32_t group_rows_max = 0;
   duration_ns give_up_after{};      // without any progress of a call
   duration_ns unavailable_after{};  // without a live copy of an expert
@@ -90,7 +92,7 @@ public:
   };
   std::vector<ended_call> take_ended() { return std::exchange(ended_, {}); }
   /// Of an ended call without failure: what to sum.
-  const float* const* answers(std::uint32_t lane) const;
+  const std::byte* const* answers(std::uint32_t lane) const;
   void close(std::uint32_t lane);
 
   struct epochs_in_use {
@@ -144,6 +146,8 @@ private:
   using pairs_by_lane = std::vector<std::vector<std::uint32_t>>;
 
   const experts::group_plan& plan_of(const errand& e) const;
+  std::size_t row_bytes() const;
+  bool is_answer_to(const errand& e, const incoming& message) const;
   /// Rows that were given to groups. `pairs` ascending.
   std::uint32_t assign(std::uint32_t lane,
                        const std::vector<std::uint32_t>& pairs,

@@ -1,6 +1,7 @@
 #include "actors/group.hpp"
 
 #include "actors/answered_calls.hpp"
+#include "actors/group_batch.hpp"
 #include "actors/uncaught.hpp"
 #include "runtime/base/log.hpp"
 
@@ -17,17 +18,6 @@ namespace atl::actors {
 namespace {
 
 namespace wire = transport::wire;
-
-/// One job: all dispatches of one layer that were waiting when it began.
-struct batch {
-  struct member {
-    incoming_ptr origin;
-    std::shared_ptr<aligned_buffer> output;  // (assignments, hidden)
-  };
-  std::vector<member> members;
-  experts::group_call call;
-  time_point_ns started;
-};
 
 const wire::dispatch& dispatch_of(const incoming_ptr& message) {
   return std::get<wire::dispatch>(message->body);
@@ -114,17 +104,15 @@ private:
   }
 
   std::optional<error> objection(const wire::dispatch& d) const {
-    if (d.input.type != tensor::dtype::f32)
-      return error{errc::unsupported,
-                   "rows of type " + std::string{to_string(d.input.type)} +
-                       ", this group takes f32"};
     if (d.input.width != parts_.config.hidden)
       return error{errc::invalid_argument,
                    "rows of width " + std::to_string(d.input.width) + ", the model's is " +
                        std::to_string(parts_.config.hidden)};
     const auto address = reinterpret_cast<std::uintptr_t>(d.input.payload.bytes.data());
-    if (address % alignof(float) != 0)
+    if (d.input.type == tensor::dtype::f32 && address % alignof(float) != 0)
       return error{errc::invalid_argument, "rows are not aligned to 4 bytes"};
+    if (!wire::has_usable_scales(d.input))
+      return error{errc::invalid_argument, "rows have a scale that is no positive number"};
     for (const auto& a : d.assignments) {
       if (!parts_.compute->holds(d.call.layer.value, a.expert))
         return error{errc::stale_epoch,
@@ -150,106 +138,48 @@ private:
   void start() {
     if (computing_ || waiting_.empty()) return;
     const layer_index layer = dispatch_of(waiting_.front()).call.layer;
-    batch_ = spare_ != nullptr ? std::move(spare_) : std::make_shared<batch>();
-    batch_->members.clear();
+    batch_ = spare_ != nullptr ? std::move(spare_) : std::make_shared<group_batch>();
+    batch_->clear();
     for (auto it = waiting_.begin(); it != waiting_.end();) {
       if (dispatch_of(*it).call.layer != layer) {
         ++it;
         continue;
       }
-      add(*it);
+      batch_->add(*it, parts_.isa, *parts_.buffers);
       it = waiting_.erase(it);
     }
-    fill_call(layer);
+    count_rows(batch_->make_call(layer));
     batch_->started = parts_.time->now();
-    tensor::job work = parts_.compute->forward(batch_->call);
+    tensor::job work = batch_->job(*parts_.compute);
     work.done = [self = group_actor{this}, keep = batch_] { caf::anon_send(self, job_ended{}); };
     computing_ = true;
     parts_.device->submit(std::move(work));
   }
 
-  void add(const incoming_ptr& message) {
-    const auto& d = dispatch_of(message);
-    const std::size_t bytes = d.assignments.size() * d.input.width * sizeof(float);
-    batch_->members.push_back({message, parts_.buffers->take(bytes)});
-  }
-
-  void fill_call(layer_index layer) {
-    // Experts ascending; within one, rows in order of arrival. The order changes no result.
-    auto& experts = batch_->call.experts;
-    for (auto& e : experts) {
-      e.inputs.clear();
-      e.outputs.clear();
-    }
-    std::map<std::uint32_t, std::size_t> index;
-    std::size_t used = 0;
-    for (const auto& member : batch_->members) {
-      for (const auto& a : dispatch_of(member.origin).assignments) {
-        if (index.try_emplace(a.expert, used).second) ++used;
-      }
-    }
-    experts.resize(std::max(used, experts.size()));
-    std::size_t position = 0;
-    for (auto& [expert, at] : index) {
-      at = position++;
-      experts[at].expert = expert;
-    }
-    experts.resize(used);
-    batch_->call.layer = layer.value;
-    for (const auto& member : batch_->members) add_rows(member, index);
-    auto& counts = counts_.rows[layer.value];
-    for (const auto& e : experts) counts[e.expert] += e.inputs.size();
-  }
-
-  void add_rows(const batch::member& member, const std::map<std::uint32_t, std::size_t>& index) {
-    const auto& d = dispatch_of(member.origin);
-    const auto* rows = reinterpret_cast<const float*>(d.input.payload.bytes.data());
-    auto* output = member.output->as<float>();
-    for (std::uint32_t row = 0; row < d.input.count; ++row) {
-      for (std::uint32_t i = d.offsets[row]; i < d.offsets[row + 1]; ++i) {
-        auto& e = batch_->call.experts[index.at(d.assignments[i].expert)];
-        e.inputs.push_back(rows + static_cast<std::size_t>(row) * d.input.width);
-        e.outputs.push_back(output + static_cast<std::size_t>(i) * d.input.width);
-      }
-    }
+  void count_rows(const experts::group_call& call) {
+    auto& counts = counts_.rows[static_cast<std::size_t>(call.layer)];
+    for (const auto& e : call.experts) counts[e.expert] += e.inputs.size();
   }
 
   void answer() {
     const auto service = static_cast<std::uint64_t>((parts_.time->now() - batch_->started).count());
-    for (auto& member : batch_->members) {
-      const auto& d = dispatch_of(member.origin);
-      wire::results r;
-      r.call = d.call;
-      r.epoch = d.epoch;
-      r.output.count = static_cast<std::uint32_t>(d.assignments.size());
-      r.output.width = d.input.width;
-      const std::size_t bytes = d.assignments.size() * d.input.width * sizeof(float);
-      r.output.payload = {member.output, {member.output->as<std::byte>(), bytes}};
-      r.counts = counts_of(d);
+    for (const auto& member : batch_->members()) {
+      wire::results r = group_batch::answer_of(member);
       r.service_ns = service;
       send_or_log(member.origin->source, r);
       calls_.answered(key_of(*member.origin), r);
     }
-    batch_->members.clear();
+    batch_->clear();
     spare_ = std::move(batch_);
     computing_ = false;
     dropped_.clear();
     start();
   }
 
-  static std::vector<wire::expert_rows> counts_of(const wire::dispatch& d) {
-    std::map<std::uint32_t, std::uint32_t> rows;
-    for (const auto& a : d.assignments) ++rows[a.expert];
-    std::vector<wire::expert_rows> counts;
-    counts.reserve(rows.size());
-    for (const auto& [expert, count] : rows) counts.push_back({expert, count});
-    return counts;
-  }
-
   group_parts parts_;
   answered_calls calls_;
   std::deque<incoming_ptr> waiting_;
-  std::shared_ptr<batch> batch_, spare_;
+  std::shared_ptr<group_batch> batch_, spare_;
   bool computing_ = false;
   std::uint64_t bytes_ = 0;
   std::map<std::pair<std::int64_t, std::uint32_t>, owned> owners_;

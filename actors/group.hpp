@@ -5,16 +5,18 @@
 //
 //   incoming dispatch -> waiting -> (with all others of its layer) computing -> results to its
 //   sender
+// Answers travel in the type in which the rows came (f32, bf16 or f8_e4m3).
 // A router repeats a call that stays unanswered. A repeat of one that waits or is computed is
 // dropped, one answered lately is answered again without computing (actors/answered_calls.hpp).
-// A dispatch that cannot be computed (an expert not held, rows of another width or type) is refused
-// at once.
+// A dispatch that cannot be computed (an expert not held, rows of another width, a scale that is no
+// positive number) is refused at once.
 #pragma once
 
 #include "actors/mailroom.hpp"
 #include "actors/messages.hpp"
 #include "experts/group_compute.hpp"
 #include "runtime/base/buffer_pool.hpp"
+#include "runtime/kernels/isa.hpp"
 #include "runtime/tensor/device.hpp"
 
 #include <memory>
@@ -31,6 +33,7 @@ struct group_parts {
   buffer_pool* buffers = nullptr;
   std::shared_ptr<experts::group_compute> compute;
   model::model_config config;
+  kernels::isa isa{};
 };
 
 /// Spawns the actor and binds it to its slot.

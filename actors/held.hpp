@@ -28,12 +28,14 @@ struct held {
   std::uint64_t prefix_queries = 0;  // tokens of sequences that started
   std::uint64_t prefix_hits = 0;     // of them, tokens whose pages were cached
   // Of a router, since the start. Rows count once for each frame they travel in.
-  std::uint64_t rows_sent = 0;        // repeats of a frame not counted
-  std::uint64_t rows_hedged = 0;      // of them, to a second copy while a first may still answer
-  std::uint64_t rows_moved = 0;       // of them, to another copy because the first was lost
-  std::uint64_t frames_repeated = 0;  // to the same group
-  std::uint64_t answers_late = 0;     // nothing waited for them any more
-  std::uint64_t answers_odd = 0;      // of another shape than asked for, or from another node
+  std::uint64_t rows_sent = 0;           // repeats of a frame not counted
+  std::uint64_t row_bytes_sent = 0;      // of these rows as they travelled
+  std::uint64_t row_bytes_received = 0;  // of the answers to them
+  std::uint64_t rows_hedged = 0;         // of them, to a second copy while a first may still answer
+  std::uint64_t rows_moved = 0;          // of them, to another copy because the first was lost
+  std::uint64_t frames_repeated = 0;     // to the same group
+  std::uint64_t answers_late = 0;        // nothing waited for them any more
+  std::uint64_t answers_odd = 0;         // of another shape than asked for, or from another node
 };
 
 /// Rows computed per (layer, expert) since the start.

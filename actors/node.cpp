@@ -192,7 +192,10 @@ public:
     add(all_->coordinator ? 1 : 0, "coordinator");
     const auto& o = setup_.options;
     return text + "; " + device_.description() + "; " + std::string{to_string(*o.isa)} + "; " +
-           (o.numerics == kernels::numerics::fast ? "fast" : "invariant") + " numerics";
+           (o.numerics == kernels::numerics::fast ? "fast" : "invariant") + " numerics" +
+           (o.activations == tensor::dtype::f32
+                ? std::string{}
+                : ", rows travel as " + std::string{to_string(o.activations)});
   }
 
   result<void> control(control_call what) {

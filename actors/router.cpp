@@ -121,6 +121,7 @@ private:
     e.time = parts_.time;
     e.buffers = parts_.buffers;
     e.lanes = parts_.lanes;
+    e.codec = parts_.codec;
     e.width = static_cast<std::uint32_t>(parts_.config.hidden);
     e.group_rows_max = parts_.group_rows_max;
     e.give_up_after = parts_.answer_deadline;
@@ -216,7 +217,8 @@ private:
       lane_state& lane = *lanes_[ended.lane];
       submit(ended.lane,
              combine_ended,
-             parts_.compute->combine(lane.routing, exchange_.answers(ended.lane), lane.ask.routed));
+             parts_.compute->combine(
+                 lane.routing, exchange_.answers(ended.lane), parts_.codec.type, lane.ask.routed));
     }
     const auto next = exchange_.look_at();
     if (next && (!look_at_ || *next < *look_at_)) {

@@ -12,6 +12,7 @@
 #include "actors/messages.hpp"
 #include "experts/router_compute.hpp"
 #include "runtime/base/buffer_pool.hpp"
+#include "runtime/kernels/row_codec.hpp"
 #include "runtime/tensor/device.hpp"
 
 #include <memory>
@@ -30,6 +31,7 @@ struct router_parts {
   model::model_config config;
   std::uint32_t lanes = 0;
   std::uint32_t group_rows_max = 0;
+  kernels::row_codec codec;  // how rows travel, in both directions
   /// A call that makes no progress for so long fails with errc::deadline.
   duration_ns answer_deadline = std::chrono::seconds{60};
   /// Rows wait so long for a live copy of an expert, then fail with errc::unavailable.

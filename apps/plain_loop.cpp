@@ -100,7 +100,7 @@ private:
       float* answer = answers_.data() + i * hidden;
       call_.experts[at].inputs.push_back(batch_.normed() + i / k * hidden);
       call_.experts[at].outputs.push_back(answer);
-      answer_rows_[static_cast<std::size_t>(i)] = answer;
+      answer_rows_[static_cast<std::size_t>(i)] = reinterpret_cast<const std::byte*>(answer);
     }
     submit(parts_.shard->shared(batch_, layer_), &loop::shared);
   }
@@ -108,8 +108,9 @@ private:
   void shared() { submit(parts_.group->forward(call_), &loop::answered); }
 
   void answered() {
-    submit(parts_.router->combine(routing_, answer_rows_.data(), batch_.routed()),
-           &loop::next_layer);
+    submit(
+        parts_.router->combine(routing_, answer_rows_.data(), tensor::dtype::f32, batch_.routed()),
+        &loop::next_layer);
   }
 
   void next_layer() {
@@ -142,8 +143,8 @@ private:
   attention::micro_batch batch_;
   experts::routing routing_;
   experts::group_call call_;
-  std::vector<float> answers_;             // (rows, k, hidden)
-  std::vector<const float*> answer_rows_;  // (rows, k)
+  std::vector<float> answers_;                 // (rows, k, hidden)
+  std::vector<const std::byte*> answer_rows_;  // (rows, k)
   std::int64_t position_ = 0, layer_ = 0, left_ = 0;
   time_point_ns first_, last_;
   plain_result out_;

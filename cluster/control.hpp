@@ -38,10 +38,11 @@ using ticket_function = std::function<std::vector<std::byte>(
     std::span<const std::byte> key, transport::node_identity from, transport::node_identity to)>;
 
 struct control_settings {
-  std::string cluster;          // id
-  placed_model model;           // no layers: there is nothing to place
-  std::string fingerprint;      // of the checkpoint; empty: that of the first to join with one
-  std::string numeric_class;    // empty: that of the first to join that computes
+  std::string cluster;        // id
+  placed_model model;         // no layers: there is nothing to place
+  std::string fingerprint;    // of the checkpoint; empty: that of the first to join with one
+  std::string numeric_class;  // empty: that of the first to join that computes
+  std::optional<tensor::dtype> activations;  // of rows; empty: those of the first that sends some
   std::uint32_t copies = 1;     // of each expert, on different nodes as far as there are enough
   std::size_t moves_max = 256;  // copies moved for balance and drains in one plan, 0: no bound
   std::uint32_t expert_nodes_min = 1;  // the first placement waits for so many

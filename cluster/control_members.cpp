@@ -80,6 +80,15 @@ std::optional<wire::failure> control::check_kind(transport::node_identity from,
                              ", the cluster in " + settings_.numeric_class +
                              "; answers would differ by where they are computed, and a placement "
                              "apart for another class is not built"};
+  // A gateway tells clients what answers depend on, so it has to know.
+  const bool sends = (said.roles & (wire::role_attention | wire::role_gateway)) != 0;
+  if (sends && settings_.activations && said.activations != *settings_.activations)
+    return wire::failure{
+        errc::unsupported,
+        named(from.node) + " runs with --activations " + std::string{to_string(said.activations)} +
+            ", the cluster with " + std::string{to_string(*settings_.activations)} +
+            "; answers would differ by where they are computed: give all nodes with the roles "
+            "attention and gateway the same"};
   const bool holds_experts =
       (said.roles & wire::role_expert) != 0 && !settings_.model.shape.layers.empty();
   if (holds_experts && said.groups == 0)
@@ -131,6 +140,8 @@ void control::joined(transport::node_identity from, const wire::join& said, time
   if (settings_.fingerprint.empty()) settings_.fingerprint = said.model;
   const bool computes = (said.roles & (wire::role_attention | wire::role_expert)) != 0;
   if (computes && settings_.numeric_class.empty()) settings_.numeric_class = said.numeric_class;
+  const bool sends = (said.roles & (wire::role_attention | wire::role_gateway)) != 0;
+  if (sends && !settings_.activations) settings_.activations = said.activations;
   epoch_used_ = std::max(epoch_used_, said.epoch.value);
   if (said.epoch != epoch{} && driver_.published() == epoch{} && !is_resumed_) {
     // Somebody uses a placement that is not in the journal: its copies are in use.

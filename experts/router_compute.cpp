@@ -3,6 +3,7 @@
 #include "experts/dispatch/combine.hpp"
 #include "experts/gate/gate.hpp"
 #include "runtime/kernels/matmul.hpp"
+#include "runtime/kernels/row_codec.hpp"
 #include "runtime/kernels/rows.hpp"
 
 #include <algorithm>
@@ -38,10 +39,11 @@ class router_compute::impl {
 public:
   impl(std::shared_ptr<const model::model_weights> weights,
        kernels::matmul multiplier,
-       kernels::row_kernels rows)
+       kernels::isa isa)
       : weights_{std::move(weights)},
         matmul_{multiplier},
-        rows_{rows},
+        rows_{kernels::row_kernels::make(isa)},
+        isa_{isa},
         gate_{gate_of(weights_->config)} {
     // Stored biases need not be aligned.
     biases_.resize(weights_->layers.size());
@@ -118,6 +120,7 @@ public:
                      weights_->config.hidden,
                      of.weights.data(),
                      of.answers_,
+                     kernels::row_codec::make(isa_, of.answers_type_),
                      of.routed_,
                      rows_.accumulate);
   }
@@ -125,6 +128,7 @@ public:
   std::shared_ptr<const model::model_weights> weights_;
   kernels::matmul matmul_;
   kernels::row_kernels rows_;
+  kernels::isa isa_;
   gate_config gate_;
   std::vector<std::vector<float>> biases_;  // (layers, experts); empty where there is none
 };
@@ -133,8 +137,8 @@ result<std::unique_ptr<router_compute>>
 router_compute::make(std::shared_ptr<const model::model_weights> weights, const options& chosen) {
   ATOLL_ASSIGN(auto multiplier, kernels::matmul::make(chosen.isa, kernels::numerics::invariant));
   if (weights->config.moe_layers() > 0) ATOLL_TRY(validate(gate_of(weights->config)));
-  return std::make_unique<router_compute>(std::make_unique<impl>(
-      std::move(weights), multiplier, kernels::row_kernels::make(chosen.isa)));
+  return std::make_unique<router_compute>(
+      std::make_unique<impl>(std::move(weights), multiplier, chosen.isa));
 }
 
 router_compute::router_compute(std::unique_ptr<impl> made) noexcept : impl_{std::move(made)} {}
@@ -161,8 +165,12 @@ tensor::job router_compute::route(const float* normed,
   return job;
 }
 
-tensor::job router_compute::combine(routing& of, const float* const* answers, float* routed) const {
+tensor::job router_compute::combine(routing& of,
+                                    const std::byte* const* answers,
+                                    tensor::dtype type,
+                                    float* routed) const {
   of.answers_ = answers;
+  of.answers_type_ = type;
   of.routed_ = routed;
   const impl* self = impl_.get();
   const routing* r = &of;

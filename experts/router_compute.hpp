@@ -14,6 +14,7 @@
 #include "runtime/model/weights.hpp"
 #include "runtime/tensor/device.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -31,7 +32,8 @@ struct routing {
 private:
   friend class router_compute;
   const float* normed_ = nullptr;
-  const float* const* answers_ = nullptr;
+  const std::byte* const* answers_ = nullptr;
+  tensor::dtype answers_type_ = tensor::dtype::f32;
   float* routed_ = nullptr;
   std::int64_t layer_ = 0;
   aligned_buffer packed_;  // rows packed for the gate
@@ -56,9 +58,10 @@ public:
   tensor::job route(const float* normed, std::int64_t rows, std::int64_t layer, routing& out) const;
 
   /// routed[row] = sum over ranks of weights[row, rank] * answers[row, rank], (rows, hidden).
-  /// answers: (rows, k) pointers to rows of `hidden` floats, kept by the caller until the job ends
-  /// (answer_table::pointers()).
-  tensor::job combine(routing& of, const float* const* answers, float* routed) const;
+  /// answers: (rows, k) pointers to rows of `hidden` values as they travel, of one type, kept by
+  /// the caller until the job ends (answer_table::pointers()).
+  tensor::job
+  combine(routing& of, const std::byte* const* answers, tensor::dtype type, float* routed) const;
 
   /// Gate logits (rows, experts) of the latest route() job that has ended.
   static const float* logits(const routing& of) noexcept { return of.logits_.as<float>(); }

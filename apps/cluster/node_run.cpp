@@ -359,8 +359,7 @@ result<void> node_process::serve() {
   m.context_max = model_.options.context_max;
   m.experts = model_.config.routed_experts;
   m.chat_format = s().chat_format;
-  m.fingerprint =
-      serve::system_fingerprint(*model_.weights, model_.options.numerics, *model_.options.isa);
+  m.fingerprint = serve::system_fingerprint(*model_.weights, model_.options);
   m.defaults = defaults;
   http_->open(*node_, std::move(m));
   return {};

@@ -40,15 +40,17 @@ std::uint64_t digest_of(const model::model_weights& weights) {
 }  // namespace
 
 std::string system_fingerprint(const model::model_weights& weights,
-                               kernels::numerics numerics,
-                               kernels::isa isa) {
+                               const actors::cluster_options& resolved) {
   const apps::build_info build = apps::this_build();
   std::string text = "atoll-" + build.version;
   if (!build.commit.empty()) text += "-" + build.commit;
   text += "-w" + apps::hex(digest_of(weights));
-  return text + (numerics == kernels::numerics::fast
-                     ? "-fast-" + std::string{kernels::to_string(isa)}
-                     : std::string{"-invariant"});
+  text += resolved.numerics == kernels::numerics::fast
+              ? "-fast-" + std::string{kernels::to_string(*resolved.isa)}
+              : "-invariant";
+  if (resolved.activations != tensor::dtype::f32)
+    text += "-" + std::string{tensor::to_string(resolved.activations)} + "-rows";
+  return text;
 }
 
 result<model::sampling_params> sampling_defaults(disk& files, const std::string& directory) {

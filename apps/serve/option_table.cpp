@@ -49,6 +49,8 @@ constexpr std::array<word<std::optional<kernels::isa>>, 4> isa_words{
      {"amx", kernels::isa::amx}}};
 constexpr std::array<word<kernels::numerics>, 2> numerics_words{
     {{"invariant", kernels::numerics::invariant}, {"fast", kernels::numerics::fast}}};
+constexpr std::array<word<tensor::dtype>, 3> activations_words{
+    {{"f32", tensor::dtype::f32}, {"bf16", tensor::dtype::bf16}, {"fp8", tensor::dtype::f8_e4m3}}};
 constexpr std::array<word<log_level>, 5> level_words{{{"debug", log_level::debug},
                                                       {"info", log_level::info},
                                                       {"warning", log_level::warning},
@@ -145,6 +147,11 @@ constexpr option rows[] = {
      .key = "engine.numerics",
      .field = ATOLL_CHOICE(engine.cluster.numerics, numerics_words, "invariant, fast"),
      .help = "invariant: the same bits in any shape; or fast"},
+    {.flag = "activations",
+     .key = "engine.activations",
+     .field = ATOLL_CHOICE(engine.cluster.activations, activations_words, "f32, bf16, fp8"),
+     .help = "how rows travel to experts and back: f32 loses nothing; bf16 halves and fp8 quarters "
+             "the traffic and rounds the rows, so answers have other bits, the same in any shape"},
     {.flag = "attention-shards",
      .key = "engine.attention-shards",
      .field = ATOLL_FIELD(engine.cluster.attention_shards),

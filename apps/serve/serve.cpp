@@ -101,8 +101,7 @@ result<void> server_process::load() {
   model.context_max = found.cluster.context_max;
   model.experts = found.config.routed_experts;
   model.chat_format = s().chat_format;
-  model.fingerprint =
-      system_fingerprint(*weights, cluster_->options().numerics, *cluster_->options().isa);
+  model.fingerprint = system_fingerprint(*weights, cluster_->options());
   model.defaults = defaults;
   http_->open(*cluster_, model);
   return {};

@@ -43,15 +43,15 @@ void answer_table::expect(const group_plan& plan) {
 
 std::int64_t answer_table::place(const group_plan& plan,
                                  const send_range& range,
-                                 const float* payload,
-                                 std::int64_t hidden) {
+                                 const std::byte* payload,
+                                 std::size_t row_bytes) {
   std::int64_t placed = 0;
   const std::uint32_t base = plan.offsets[range.first];
   for_pairs(plan, range, k_, pointers_.size(), [&](std::size_t pair, std::uint32_t a) {
     ATOLL_ASSERT(expected_[pair] > 0);
     --expected_[pair];
     if (pointers_[pair] != nullptr) return;
-    pointers_[pair] = payload + static_cast<std::int64_t>(a - base) * hidden;
+    pointers_[pair] = payload + std::size_t{a - base} * row_bytes;
     ++placed;
   });
   missing_ -= placed;
@@ -88,16 +88,22 @@ void combine(std::int64_t first,
              std::int64_t k,
              std::int64_t hidden,
              const float* weights,
-             const float* const* answers,
+             const std::byte* const* answers,
+             const kernels::row_codec& codec,
              float* y,
              accumulate_function add) {
+  static thread_local std::vector<float> scratch;
+  const bool is_plain = codec.type == tensor::dtype::f32;
+  if (!is_plain) scratch.resize(static_cast<std::size_t>(hidden));
   for (std::int64_t row = first; row < first + count; ++row) {
     float* out = y + row * hidden;
     std::fill_n(out, hidden, 0.0F);
     for (std::int64_t rank = 0; rank < k; ++rank) {
-      const float* answer = answers[row * k + rank];
+      const std::byte* answer = answers[row * k + rank];
       ATOLL_ASSERT(answer != nullptr);
-      add(weights[row * k + rank], answer, out, hidden);
+      if (!is_plain) codec.decode(answer, hidden, scratch.data());
+      const float* values = is_plain ? reinterpret_cast<const float*>(answer) : scratch.data();
+      add(weights[row * k + rank], values, out, hidden);
     }
   }
 }

@@ -6,7 +6,9 @@
 #pragma once
 
 #include "experts/dispatch/plan.hpp"
+#include "runtime/kernels/row_codec.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -24,10 +26,12 @@ public:
 
   /// All pairs of the plan are expected from one more place.
   void expect(const group_plan& plan);
-  /// The answers to one sent range: payload (assignments of the range, hidden). Returns how many of
-  /// them were new; 0 means the payload is not referred to.
-  std::int64_t
-  place(const group_plan& plan, const send_range& range, const float* payload, std::int64_t hidden);
+  /// The answers to one sent range: one row of `row_bytes` for each of its assignments. Returns how
+  /// many of them were new; 0 means the payload is not referred to.
+  std::int64_t place(const group_plan& plan,
+                     const send_range& range,
+                     const std::byte* payload,
+                     std::size_t row_bytes);
   /// No answer will come to this range.
   void give_up(const group_plan& plan, const send_range& range);
 
@@ -38,27 +42,29 @@ public:
 
   std::int64_t missing() const noexcept { return missing_; }
   bool complete() const noexcept { return missing_ == 0; }
-  /// (rows, k) pointers to rows of `hidden` floats; null where missing.
-  const float* const* pointers() const noexcept { return pointers_.data(); }
+  /// (rows, k) pointers to rows as they travel; null where missing.
+  const std::byte* const* pointers() const noexcept { return pointers_.data(); }
 
 private:
   std::int64_t k_;
   std::int64_t missing_;
-  std::vector<const float*> pointers_;
+  std::vector<const std::byte*> pointers_;
   std::vector<std::uint16_t> expected_;  // (rows, k) places
 };
 
 /// y[i] = fma(w, x[i], y[i]) for i in [0, n): accumulate of the row kernels.
 using accumulate_function = void (*)(float w, const float* x, float* y, std::int64_t n);
 
-/// Rows [first, first + count): weights (rows, k), answers (rows, k) all present, y (rows, hidden)
-/// overwritten. Ranges of one batch may run on different threads.
+/// Rows [first, first + count): weights (rows, k), answers (rows, k) all present, in the form that
+/// the codec reads, y (rows, hidden) overwritten. Rows of f32 are read where they lie, aligned to 4
+/// bytes. Ranges of one batch may run on different threads.
 void combine(std::int64_t first,
              std::int64_t count,
              std::int64_t k,
              std::int64_t hidden,
              const float* weights,
-             const float* const* answers,
+             const std::byte* const* answers,
+             const kernels::row_codec& codec,
              float* y,
              accumulate_function add);
 

@@ -1,9 +1,34 @@
 #include "tests/support/plain_model.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <future>
 #include <utility>
 
 namespace atl::testing {
+namespace {
+
+/// Rows of `width` values, each as it would be after it has travelled: by the scalar conversions.
+void round_rows(tensor::dtype type, std::int64_t width, std::vector<float>& rows) {
+  if (type == tensor::dtype::bf16) {
+    for (float& v : rows) v = tensor::bf16_to_f32(tensor::f32_to_bf16(v));
+    return;
+  }
+  if (type != tensor::dtype::f8_e4m3) return;
+  const auto w = static_cast<std::size_t>(width);
+  for (std::size_t row = 0; row < rows.size(); row += w) {
+    for (std::size_t first = row; first < row + w; first += 128) {
+      const std::size_t end = std::min(row + w, first + 128);
+      float top = 1e-4F;
+      for (std::size_t i = first; i < end; ++i) top = std::max(top, std::fabs(rows[i]));
+      const float scale = top / 448.0F;
+      for (std::size_t i = first; i < end; ++i)
+        rows[i] = tensor::f8_e4m3_to_f32(tensor::f32_to_f8_e4m3(rows[i] / scale)) * scale;
+    }
+  }
+}
+
+}  // namespace
 
 result<std::unique_ptr<plain_model>>
 plain_model::make(std::shared_ptr<const model::model_weights> weights,
@@ -39,7 +64,8 @@ plain_model::plain_model(std::shared_ptr<const model::model_weights> weights,
       device_{on},
       parts_{std::move(parts)},
       cache_{static_cast<std::uint32_t>(chosen.kv_pages), false},
-      calls_(parts_.groups.size()) {}
+      calls_(parts_.groups.size()),
+      activations_{chosen.activations} {}
 
 void plain_model::run(tensor::job job) {
   // Shared: the worker may still be inside set_value() when the wait ends.
@@ -74,6 +100,8 @@ void plain_model::experts_of(std::int64_t layer) {
   run(parts_.router->route(batch_.normed(), rows, layer, routing_));
   run(parts_.shard->shared(batch_, layer));
   const std::int64_t k = routing_.k;
+  asked_.assign(batch_.normed(), batch_.normed() + rows * hidden);
+  round_rows(activations_, hidden, asked_);
   answers_.resize(static_cast<std::size_t>(rows * k * hidden));
   answer_rows_.resize(static_cast<std::size_t>(rows * k));
   for (experts::group_call& call : calls_) {
@@ -87,12 +115,13 @@ void plain_model::experts_of(std::int64_t layer) {
     while (at < parts.size() && parts[at].expert != expert) ++at;
     if (at == parts.size()) parts.push_back({expert, {}, {}});
     float* answer = answers_.data() + i * hidden;
-    parts[at].inputs.push_back(batch_.normed() + i / k * hidden);
+    parts[at].inputs.push_back(asked_.data() + i / k * hidden);
     parts[at].outputs.push_back(answer);
-    answer_rows_[static_cast<std::size_t>(i)] = answer;
+    answer_rows_[static_cast<std::size_t>(i)] = reinterpret_cast<const std::byte*>(answer);
   }
   for (std::size_t g = 0; g < calls_.size(); ++g) run(parts_.groups[g]->forward(calls_[g]));
-  run(parts_.router->combine(routing_, answer_rows_.data(), batch_.routed()));
+  round_rows(activations_, hidden, answers_);
+  run(parts_.router->combine(routing_, answer_rows_.data(), tensor::dtype::f32, batch_.routed()));
 }
 
 void plain_model::note(trace& record, std::int64_t layer) const {

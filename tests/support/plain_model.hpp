@@ -26,6 +26,8 @@ public:
     kernels::isa isa{};
     kernels::numerics numerics = kernels::numerics::invariant;
     std::size_t kv_pages = 64;
+    /// Rows of experts and their answers are rounded as if they travelled so, one value at a time.
+    tensor::dtype activations = tensor::dtype::f32;
     std::size_t expert_groups = 1;  // expert e lies in group e % expert_groups
   };
 
@@ -93,8 +95,10 @@ private:
   attention::micro_batch batch_;
   experts::routing routing_;
   std::vector<experts::group_call> calls_;
-  std::vector<float> answers_;             // (rows, k, hidden)
-  std::vector<const float*> answer_rows_;  // (rows, k)
+  tensor::dtype activations_;
+  std::vector<float> asked_;                   // (rows, hidden)
+  std::vector<float> answers_;                 // (rows, k, hidden)
+  std::vector<const std::byte*> answer_rows_;  // (rows, k)
 };
 
 }  // namespace atl::testing

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace atl::transport::wire {
 
@@ -14,6 +15,21 @@ std::size_t row_bytes(tensor::dtype type, std::uint32_t width) noexcept {
   case tensor::dtype::f16: return 0;
   }
   return 0;
+}
+
+bool has_usable_scales(const rows& of) noexcept {
+  if (of.type != tensor::dtype::f8_e4m3) return true;
+  const std::size_t bytes_per_row = row_bytes(of.type, of.width);
+  const std::size_t scales = (std::size_t{of.width} + 127) / 128;
+  for (std::size_t row = 0; row < of.count; ++row) {
+    for (std::size_t i = 0; i < scales; ++i) {
+      float scale = 0.0F;
+      std::memcpy(
+          &scale, of.payload.bytes.data() + row * bytes_per_row + i * sizeof scale, sizeof scale);
+      if (!(scale > 0.0F && std::isfinite(scale))) return false;
+    }
+  }
+  return true;
 }
 
 namespace {

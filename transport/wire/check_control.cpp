@@ -131,6 +131,7 @@ std::string check(const join& m) {
   ATOLL_FIRST(check_count("tls", m.tls.size(), name_bytes_max));
   ATOLL_FIRST(check_count("ucx", m.ucx.size(), ucx_bytes_max));
   ATOLL_FIRST(check_ticket("ticket_key", m.ticket_key));
+  if (row_bytes(m.activations, 1) == 0) return "activations is no type in which rows travel";
   return check_held(m.held);
 }
 

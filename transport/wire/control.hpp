@@ -64,6 +64,7 @@ struct join {
   std::vector<std::byte> ticket_key;  // tickets for it are made with this: 0 or 32 bytes
   atl::epoch epoch;                   // of the placement its routers use, 0: none
   std::vector<checked_expert> held;   // in its first group
+  tensor::dtype activations = tensor::dtype::f32;  // how its routers send rows; not f16
   friend bool operator==(const join&, const join&) = default;
 };
 

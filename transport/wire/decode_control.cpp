@@ -89,6 +89,7 @@ std::string read(const fbs::Join& in, const frame& f, join& out) {
   if (!read_octets(in.ticket_key(), ticket_bytes, out.ticket_key)) return "ticket_key is too long";
   out.epoch = f.header.epoch;
   out.held = structs<checked_expert>(in.held());
+  out.activations = static_cast<tensor::dtype>(in.activations());
   return {};
 }
 

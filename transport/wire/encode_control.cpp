@@ -86,6 +86,7 @@ result<frame> encode(const join& m, address from, address to) {
   out.add_ucx(ucx);
   out.add_ticket_key(ticket_key);
   out.add_held(held);
+  out.add_activations(static_cast<fbs::RowType>(m.activations));
   frame f = finish(b, out.Finish(), frame_kind::join, from, to);
   f.header.epoch = m.epoch;
   return f;

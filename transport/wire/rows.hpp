@@ -41,4 +41,8 @@ struct rows {
 /// Bytes of one row; 0 for a type that does not travel. width <= width_max.
 std::size_t row_bytes(tensor::dtype type, std::uint32_t width) noexcept;
 
+/// Whether every scale is a positive number; rows of other types have none. Not part of check():
+/// who reads the rows asks. `of` has passed check().
+bool has_usable_scales(const rows& of) noexcept;
+
 }  // namespace atl::transport::wire

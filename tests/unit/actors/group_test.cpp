@@ -2,6 +2,7 @@
 // tested with experts/group_compute.
 #include "actors/group.hpp"
 #include "runtime/base/disk.hpp"
+#include "runtime/kernels/row_codec.hpp"
 #include "tests/unit/actors/scripted_parts.hpp"
 
 #include <caf/actor_system.hpp>
@@ -12,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <optional>
 
 namespace atl::actors {
@@ -43,6 +46,7 @@ public:
                         weights_->config, {*kernels::best_isa(), kernels::numerics::invariant})
                         .value();
     parts.config = weights_->config;
+    parts.isa = *kernels::best_isa();
     group_ = spawn_group(*system_, parts);
     hold();
   }
@@ -81,16 +85,28 @@ public:
   }
 
   void dispatch(std::uint64_t number, std::uint32_t of = expert, std::uint64_t life = 1) {
+    dispatch(number, rows_of_ones(1), of, life);
+  }
+
+  wire::rows rows_of_ones(std::uint32_t count) const {
+    wire::rows rows{tensor::dtype::f32, count, width(), {}};
+    rows.payload = transport::own_payload(std::vector<float>(std::size_t{count} * width(), 0.5F));
+    return rows;
+  }
+  std::uint32_t width() const { return static_cast<std::uint32_t>(weights_->config.hidden); }
+
+  void dispatch(std::uint64_t number, wire::rows rows, std::uint32_t of, std::uint64_t life) {
     auto message = std::make_shared<incoming>();
     message->source = {node_id{9}, router_slot_base};
     message->sender = incarnation{life};
     wire::dispatch d;
     d.call = {shard_id{5}, number, 0, layer_index{layer}};
-    d.input.count = 1;
-    d.input.width = static_cast<std::uint32_t>(weights_->config.hidden);
-    d.input.payload = transport::own_payload(std::vector<float>(d.input.width, 0.5F));
-    d.offsets = {0, 1};
-    d.assignments = {{of, 0}};
+    d.input = std::move(rows);
+    d.offsets = {0};
+    for (std::uint32_t row = 0; row < d.input.count; ++row) {
+      d.assignments.push_back({of, 0});
+      d.offsets.push_back(row + 1);
+    }
     message->body = std::move(d);
     caf::anon_send(group_, incoming_ptr{message});
     run();
@@ -189,6 +205,66 @@ TEST(group, what_is_not_held_is_refused_each_time) {
     const auto said = w.said();
     ASSERT_EQ(said.size(), 1U);
     EXPECT_EQ(std::get<wire::refused>(said[0]).cause.code, errc::stale_epoch);
+  }
+}
+
+/// Rows of f32 as they are in another type, one value at a time.
+wire::rows encoded(const wire::rows& from, tensor::dtype type) {
+  wire::rows to{type, from.count, from.width, {}};
+  std::vector<std::byte> bytes(from.count * wire::row_bytes(type, from.width));
+  const auto codec = kernels::row_codec::make(*kernels::best_isa(), type);
+  for (std::size_t row = 0; row < from.count; ++row)
+    codec.encode(reinterpret_cast<const float*>(from.payload.bytes.data()) + row * from.width,
+                 from.width,
+                 bytes.data() + row * wire::row_bytes(type, from.width));
+  to.payload = transport::own_payload(std::move(bytes));
+  return to;
+}
+
+std::vector<std::byte> octets(const wire::rows& rows) {
+  return {rows.payload.bytes.begin(), rows.payload.bytes.end()};
+}
+
+TEST(group, answers_in_the_type_in_which_rows_came) {
+  group_world w;
+  // 0.5 is exact in bf16, so that asks for the same; more rows than a chunk converts.
+  const wire::rows rows = w.rows_of_ones(37);
+  w.dispatch(7, rows, expert, 1);
+  const auto plain = std::get<wire::results>(w.said().at(0)).output;
+  ASSERT_EQ(plain.type, tensor::dtype::f32);
+  std::uint64_t number = 8;
+  for (const auto type : {tensor::dtype::bf16, tensor::dtype::f8_e4m3}) {
+    // Together with one of another type, in one batch.
+    w.device.is_stopped = true;
+    w.dispatch(number++, rows, expert, 1);
+    w.dispatch(number++, encoded(rows, type), expert, 1);
+    w.dispatch(number++, rows, expert, 1);
+    w.device.go();
+    w.run();
+    const auto said = w.said();
+    ASSERT_EQ(said.size(), 3U);
+    EXPECT_EQ(octets(std::get<wire::results>(said[0]).output), octets(plain));
+    const auto& cheap = std::get<wire::results>(said[1]).output;
+    EXPECT_EQ(cheap.type, type);
+    EXPECT_EQ(cheap.payload.bytes.size(), 37 * wire::row_bytes(type, w.width()));
+    if (type == tensor::dtype::bf16) {
+      EXPECT_EQ(octets(cheap), octets(encoded(plain, type)));
+    }
+    EXPECT_EQ(octets(std::get<wire::results>(said[2]).output), octets(plain));
+  }
+}
+
+TEST(group, rows_with_a_scale_that_is_no_positive_number_are_refused) {
+  group_world w;
+  for (const float scale : {0.0F, -1.0F, NAN, HUGE_VALF}) {
+    wire::rows rows = encoded(w.rows_of_ones(2), tensor::dtype::f8_e4m3);
+    std::vector<std::byte> bytes = octets(rows);
+    std::memcpy(bytes.data() + bytes.size() / 2, &scale, sizeof scale);  // the first of row 1
+    rows.payload = transport::own_payload(std::move(bytes));
+    w.dispatch(7, rows, expert, 1);
+    const auto said = w.said();
+    ASSERT_EQ(said.size(), 1U);
+    EXPECT_EQ(std::get<wire::refused>(said[0]).cause.code, errc::invalid_argument);
   }
 }
 

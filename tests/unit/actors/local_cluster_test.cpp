@@ -1,6 +1,8 @@
 #include "actors/local_cluster.hpp"
 #include "attention/shard_compute.hpp"
 #include "runtime/base/disk.hpp"
+#include "runtime/tensor/inline_device.hpp"
+#include "tests/support/plain_model.hpp"
 #include "tests/unit/actors/collector.hpp"
 
 #include <gtest/gtest.h>
@@ -65,6 +67,50 @@ TEST(local_cluster, GeneratesAndFreesEverything) {
   steps[5] = 1;
   steps[0] = 11;
   EXPECT_EQ(counters.steps_by_rows, steps);
+}
+
+/// Logits of every position of a prompt, from a cluster of some shape.
+std::vector<float> logits_of(const std::vector<token_id>& prompt, const cluster_options& o) {
+  auto cluster = local_cluster::start(tiny(), o).value();
+  collector c;
+  auto request = ask(prompt, 1);
+  request.logits = logits_wanted::all;
+  EXPECT_TRUE(cluster->submit(request, c.listener()).has_value());
+  c.wait();
+  std::vector<float> all;
+  for (const auto& seen : c.observations)
+    all.insert(all.end(), seen.values.begin(), seen.values.end());
+  EXPECT_EQ(c.last.finish, finish_reason::length);
+  return all;
+}
+
+TEST(local_cluster, RowsTravelAsToldWithTheSameBitsInAnyShape) {
+  const auto prompt = prompt_of(40, 3);
+  std::vector<std::vector<float>> by_type;
+  for (const auto type : {tensor::dtype::f32, tensor::dtype::bf16, tensor::dtype::f8_e4m3}) {
+    // Without actors, each value rounded by itself.
+    tensor::inline_device device;
+    testing::plain_model::options plain{*kernels::best_isa()};
+    plain.activations = type;
+    const auto model = testing::plain_model::make(tiny(), device, plain).value();
+    testing::plain_model::sequence s;
+    const testing::plain_model::input in{&s, prompt};
+    const auto expected = model->feed({&in, 1}).value();
+    model->release(s);
+    for (const int groups : {1, 3}) {
+      cluster_options o;
+      o.threads = 2;
+      o.activations = type;
+      o.expert_groups = groups;
+      o.replicas = groups == 1 ? 1 : 2;
+      o.prefill_chunk = groups == 1 ? 512 : 7;
+      o.isa = groups == 1 ? *kernels::best_isa() : kernels::isa::avx2;
+      EXPECT_EQ(logits_of(prompt, o), expected) << to_string(type) << ", groups " << groups;
+    }
+    by_type.push_back(expected);
+  }
+  EXPECT_NE(by_type[0], by_type[1]);
+  EXPECT_NE(by_type[1], by_type[2]);
 }
 
 TEST(local_cluster, CancellingFreesEverythingWithinAStep) {

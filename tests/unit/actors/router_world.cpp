@@ -10,7 +10,8 @@
 
 namespace atl::actors {
 
-router_world::router_world(std::uint32_t group_rows_max) {
+router_world::router_world(std::uint32_t group_rows_max, tensor::dtype type)
+    : codec_{kernels::row_codec::make(*kernels::best_isa(), type)} {
   config_.set("scheduler.policy", caf::atom("testing"));
   config_.set("logger.verbosity", caf::atom("quiet"));
   system_.emplace(config_);
@@ -29,6 +30,7 @@ router_world::router_world(std::uint32_t group_rows_max) {
   parts.compute = experts::router_compute::make(weights_, {*kernels::best_isa()}).value();
   parts.config = weights_->config;
   parts.lanes = lanes;
+  parts.codec = codec_;
   parts.group_rows_max = group_rows_max;
   router = spawn_router(*system_, parts);
   // It takes what a router says to its shard, whatever else shards are told.
@@ -126,14 +128,32 @@ wire::results router_world::answer_to(const asked& a) const {
   r.epoch = a.rows.epoch;
   r.output.count = static_cast<std::uint32_t>(a.rows.assignments.size());
   r.output.width = a.rows.input.width;
-  std::vector<float> out;
-  const auto* in = reinterpret_cast<const float*>(a.rows.input.payload.bytes.data());
-  for (std::uint32_t row = 0; row < a.rows.input.count; ++row)
-    for (std::uint32_t i = a.rows.offsets[row]; i < a.rows.offsets[row + 1]; ++i)
-      for (std::int64_t h = 0; h < width(); ++h)
-        out.push_back(output(in[row * width() + h], a.rows.assignments[i].expert));
+  r.output.type = codec_.type;
+  EXPECT_EQ(a.rows.input.type, codec_.type);
+  const std::size_t bytes = wire::row_bytes(codec_.type, r.output.width);
+  std::vector<std::byte> out(r.output.count * bytes);
+  std::vector<float> in(r.output.width), answer(r.output.width);
+  for (std::uint32_t row = 0; row < a.rows.input.count; ++row) {
+    codec_.decode(a.rows.input.payload.bytes.data() + row * bytes, width(), in.data());
+    for (std::uint32_t i = a.rows.offsets[row]; i < a.rows.offsets[row + 1]; ++i) {
+      for (std::size_t h = 0; h < in.size(); ++h)
+        answer[h] = output(in[h], a.rows.assignments[i].expert);
+      codec_.encode(answer.data(), width(), out.data() + i * bytes);
+    }
+  }
   r.output.payload = transport::own_payload(std::move(out));
   return r;
+}
+
+std::vector<float> router_world::travelled(const std::vector<float>& rows) const {
+  const auto w = static_cast<std::size_t>(width());
+  std::vector<float> after(rows.size());
+  std::vector<std::byte> row(wire::row_bytes(codec_.type, static_cast<std::uint32_t>(w)));
+  for (std::size_t at = 0; at < rows.size(); at += w) {
+    codec_.encode(rows.data() + at, width(), row.data());
+    codec_.decode(row.data(), width(), after.data() + at);
+  }
+  return after;
 }
 
 void router_world::expect_routed(std::uint32_t lane) {
@@ -142,18 +162,21 @@ void router_world::expect_routed(std::uint32_t lane) {
   ASSERT_FALSE(r.failure.has_value()) << r.failure->message();
   ASSERT_EQ(r.lane, lane);
   const auto& l = lane_[lane];
+  const std::vector<float> asked = travelled(*l.normed);
   for (std::int64_t row = 0; row < l.rows; ++row) {
-    for (std::int64_t h = 0; h < width(); ++h) {
-      float y = 0.0F;
-      for (std::int64_t rank = 0; rank < r.routing->k; ++rank) {
-        const auto i = static_cast<std::size_t>(row * r.routing->k + rank);
-        y = std::fma(r.routing->weights[i],
-                     output((*l.normed)[row * width() + h], r.routing->experts[i]),
-                     y);
-      }
-      ASSERT_EQ(std::bit_cast<std::uint32_t>(l.routed[row * width() + h]),
-                std::bit_cast<std::uint32_t>(y));
+    std::vector<float> sum(static_cast<std::size_t>(width()), 0.0F);
+    for (std::int64_t rank = 0; rank < r.routing->k; ++rank) {
+      const auto i = static_cast<std::size_t>(row * r.routing->k + rank);
+      std::vector<float> answer(sum.size());
+      for (std::size_t h = 0; h < sum.size(); ++h)
+        answer[h] = output(asked[row * sum.size() + h], r.routing->experts[i]);
+      answer = travelled(answer);
+      for (std::size_t h = 0; h < sum.size(); ++h)
+        sum[h] = std::fma(r.routing->weights[i], answer[h], sum[h]);
     }
+    for (std::size_t h = 0; h < sum.size(); ++h)
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(l.routed[row * sum.size() + h]),
+                std::bit_cast<std::uint32_t>(sum[h]));
   }
 }
 

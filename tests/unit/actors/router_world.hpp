@@ -1,5 +1,5 @@
 // One router alone, in virtual time: it sends to a medium that keeps what it takes, and tests
-// answer for the expert groups. Expert e answers to a row x: x * (e + 1) + layer.
+// answer for the expert groups. Expert e answers to a row x: x * (e + 1) + layer, of x as it came.
 #pragma once
 
 #include "actors/mailroom.hpp"
@@ -36,7 +36,7 @@ public:
   static constexpr std::uint32_t lanes = 2;
   static constexpr std::int64_t layer = 1;  // the model's first with experts
 
-  explicit router_world(std::uint32_t group_rows_max = 64);
+  explicit router_world(std::uint32_t group_rows_max = 64, tensor::dtype type = tensor::dtype::f32);
   ~router_world();
   router_world(const router_world&) = delete;
   router_world& operator=(const router_world&) = delete;
@@ -119,6 +119,9 @@ public:
   std::vector<rows_routed> routed;
 
 private:
+  /// Rows of the model's width as they are after they have travelled.
+  std::vector<float> travelled(const std::vector<float>& rows) const;
+
   static float output(float x, std::uint32_t expert) {
     return x * static_cast<float>(expert + 1) + static_cast<float>(layer);
   }
@@ -129,6 +132,7 @@ private:
     std::vector<float> routed;
   };
 
+  kernels::row_codec codec_;
   caf::actor_system_config config_;
   std::optional<caf::actor_system> system_;
   caf::scheduler::test_coordinator* scheduler_ = nullptr;

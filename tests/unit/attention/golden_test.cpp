@@ -165,6 +165,49 @@ TEST_P(golden, fast_numerics_are_as_accurate_for_single_tokens) {
   }
 }
 
+/// Of each position: root mean square of the differences over that of the logits expected.
+void add_errors(const std::vector<float>& got,
+                const std::vector<float>& expected,
+                std::size_t width,
+                std::vector<double>& errors) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t row = 0; row < got.size(); row += width) {
+    double wrong = 0;
+    double all = 0;
+    for (std::size_t i = row; i < row + width; ++i) {
+      wrong += std::pow(double{got[i]} - double{expected[i]}, 2);
+      all += std::pow(double{expected[i]}, 2);
+    }
+    errors.push_back(std::sqrt(wrong / all));
+  }
+}
+
+// Every row to experts and every answer rounded, the text given: what --activations changes. The
+// middle one of all positions: where two experts score almost alike, a rounded row may choose the
+// other one, and these models of random weights have many such places.
+TEST_P(golden, rows_that_travel_as_bf16_or_fp8_move_logits_by_their_rounding) {
+  const std::pair<tensor::dtype, double> forms[] = {
+      {tensor::dtype::f32, 1e-5}, {tensor::dtype::bf16, 0.01}, {tensor::dtype::f8_e4m3, 0.1}};
+  double before = 0;
+  for (const auto& [type, most] : forms) {
+    plain_model::options chosen{best()};
+    chosen.activations = type;
+    const auto m = make(chosen);
+    ASSERT_NE(m, nullptr);
+    std::vector<double> errors;
+    for (int n = 0; n < prompts; ++n)
+      add_errors(logits_of(*m, prompt(n), whole),
+                 stored_.get<float>("prompt." + std::to_string(n) + ".logits"),
+                 static_cast<std::size_t>(m->config().vocab_size),
+                 errors);
+    std::sort(errors.begin(), errors.end());
+    const double middle = errors.at(errors.size() / 2);
+    EXPECT_LE(middle, most) << to_string(type);
+    EXPECT_GT(middle, before) << to_string(type);
+    before = middle;
+  }
+}
+
 TEST_P(golden, residual_stream_after_each_layer) {
   const auto m = make();
   ASSERT_NE(m, nullptr);

@@ -24,6 +24,29 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+TEST(control_members, refuses_who_would_send_rows_in_another_type) {
+  control_world w;
+  const auto asks = [&](std::uint32_t role, tensor::dtype type) {
+    fake_agent a;
+    a.node = *w.mind().admit("a", role);
+    a.roles = role;
+    a.capacity = 12;
+    wire::join j = w.join_of(a);
+    j.activations = type;
+    return refusal(w, {a.node, incarnation{1}}, j);
+  };
+  // Who only computes experts reads the type from each frame, whatever it would send itself.
+  EXPECT_EQ(asks(wire::role_expert, tensor::dtype::f8_e4m3), "");
+  EXPECT_EQ(asks(wire::role_gateway, tensor::dtype::bf16), "");
+  EXPECT_EQ(asks(wire::role_attention, tensor::dtype::bf16), "");
+  for (const auto role : {wire::role_attention, wire::role_gateway}) {
+    const std::string text = asks(role, tensor::dtype::f32);
+    EXPECT_TRUE(has(text, "unsupported") && has(text, "--activations f32, the cluster with bf16"))
+        << text;
+  }
+  EXPECT_EQ(asks(wire::role_expert, tensor::dtype::f32), "");
+}
+
 TEST(control_members, refuses_who_was_not_admitted_or_asks_for_more) {
   control_world w;
   wire::join j;

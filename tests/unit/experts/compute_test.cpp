@@ -237,10 +237,11 @@ TEST_F(router, combine_weighs_the_answers_of_each_row) {
   const auto answers = numbers(rows * 2 * hidden, 8);
   routing out;
   device_.submit(made_->route(x.data(), rows, 1, out));
-  std::vector<const float*> pointers;
-  for (std::int64_t i = 0; i < rows * 2; ++i) pointers.push_back(answers.data() + i * hidden);
+  std::vector<const std::byte*> pointers;
+  for (std::int64_t i = 0; i < rows * 2; ++i)
+    pointers.push_back(reinterpret_cast<const std::byte*>(answers.data() + i * hidden));
   std::vector<float> sum(rows * hidden, 99.0F);
-  device_.submit(made_->combine(out, pointers.data(), sum.data()));
+  device_.submit(made_->combine(out, pointers.data(), tensor::dtype::f32, sum.data()));
   for (std::size_t i = 0; i < sum.size(); ++i) {
     const std::size_t row = i / hidden;
     const std::size_t c = i % hidden;

@@ -28,6 +28,10 @@ std::vector<group_plan> plan_all(std::int64_t rows,
 
 const accumulate_function accumulate = kernels::row_kernels::make(*kernels::best_isa()).accumulate;
 
+const kernels::row_codec plain = kernels::row_codec::make(*kernels::best_isa(), tensor::dtype::f32);
+
+const std::byte* bytes_of(const float* row) { return reinterpret_cast<const std::byte*>(row); }
+
 struct batch {
   std::int64_t rows, k;
   std::uint32_t groups;
@@ -186,16 +190,24 @@ TEST(combine, gives_the_same_bits_whatever_came_first) {
         }
       }
       const std::int64_t before = table.missing();
-      const std::int64_t placed = table.place(g, range, payload.data(), hidden);
+      const std::int64_t placed =
+          table.place(g, range, bytes_of(payload.data()), hidden * sizeof(float));
       ASSERT_EQ(table.missing(), before - placed);
     }
     ASSERT_TRUE(table.complete());
 
     std::vector<float> y(static_cast<std::size_t>(b.rows * hidden), 99.0F);
     const std::int64_t half = b.rows / 2;
-    combine(
-        half, b.rows - half, b.k, hidden, weights.data(), table.pointers(), y.data(), accumulate);
-    combine(0, half, b.k, hidden, weights.data(), table.pointers(), y.data(), accumulate);
+    combine(half,
+            b.rows - half,
+            b.k,
+            hidden,
+            weights.data(),
+            table.pointers(),
+            plain,
+            y.data(),
+            accumulate);
+    combine(0, half, b.k, hidden, weights.data(), table.pointers(), plain, y.data(), accumulate);
     for (std::int64_t row = 0; row < b.rows; ++row) {
       for (std::int64_t h = 0; h < hidden; ++h) {
         float expected = 0.0F;
@@ -218,10 +230,10 @@ TEST(combine, the_first_answer_wins) {
   answer_table table{1, 1};
   table.expect(plan[0]);
   table.expect(plan[0]);
-  EXPECT_EQ(table.place(plan[0], all, &first, 1), 1);
-  EXPECT_EQ(table.place(plan[0], all, &second, 1), 0);
-  EXPECT_EQ(table.pointers()[0], &first);
-  EXPECT_DEATH(table.place(plan[0], all, &second, 1), "");
+  EXPECT_EQ(table.place(plan[0], all, bytes_of(&first), sizeof(float)), 1);
+  EXPECT_EQ(table.place(plan[0], all, bytes_of(&second), sizeof(float)), 0);
+  EXPECT_EQ(table.pointers()[0], bytes_of(&first));
+  EXPECT_DEATH(table.place(plan[0], all, bytes_of(&second), sizeof(float)), "");
 }
 
 TEST(combine, knows_what_is_open_and_from_how_many_places_it_may_come) {
@@ -250,7 +262,7 @@ TEST(combine, knows_what_is_open_and_from_how_many_places_it_may_come) {
   EXPECT_EQ(table.open_pairs(plan[0], all, 0), (pairs{4}));
   EXPECT_EQ(table.open_pairs(plan[0], last, 1), (pairs{2, 4}));
   const float answer = 3.0F;
-  EXPECT_EQ(table.place(again[0], {.first = 0, .count = 1}, &answer, 1), 1);
+  EXPECT_EQ(table.place(again[0], {.first = 0, .count = 1}, bytes_of(&answer), sizeof(float)), 1);
   EXPECT_EQ(table.open_pairs(plan[0], all, 2), (pairs{0, 4}));
   EXPECT_TRUE(table.has_open(plan[0], last));
   EXPECT_FALSE(table.has_open(again[0], {.first = 0, .count = 1}));
@@ -262,7 +274,7 @@ TEST(combine, refuses_to_sum_a_missing_answer) {
   const float weight = 1.0F;
   float y = 0.0F;
   EXPECT_FALSE(table.complete());
-  EXPECT_DEATH(combine(0, 1, 1, 1, &weight, table.pointers(), &y, accumulate), "");
+  EXPECT_DEATH(combine(0, 1, 1, 1, &weight, table.pointers(), plain, &y, accumulate), "");
 }
 
 }  // namespace

@@ -90,6 +90,8 @@ TEST(control, rules_of_joining) {
        {"ucx", [](join& m) { m.ucx.resize(ucx_bytes_max + 1); }},
        {"ticket_key", [](join& m) { m.ticket_key.resize(31); }},
        {"ticket_key", [](join& m) { m.ticket_key.resize(33); }},
+       {"activations", [](join& m) { m.activations = tensor::dtype::f16; }},
+       {"activations", [](join& m) { m.activations = static_cast<tensor::dtype>(77); }},
        {"held.layer", [](join& m) { m.held[1].layer = layer_index{layers_max}; }},
        {"held.expert", [](join& m) { m.held[1].expert = experts_max; }}});
   good.ticket_key.clear();

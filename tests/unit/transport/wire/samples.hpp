@@ -140,6 +140,7 @@ inline join sample_join() {
   m.ucx = counting_bytes(70, 0x90);
   m.ticket_key = counting_bytes(ticket_bytes, 0x40);
   m.epoch = atl::epoch{41};
+  m.activations = tensor::dtype::bf16;
   m.held = {{0x0102030405060708, layer_index{3}, 17}, {0xF1F2F3F4F5F6F7F8, layer_index{4}, 18}};
   return m;
 }
