@@ -1,6 +1,8 @@
 # atoll_component(NAME name SOURCES a.cpp ... PUBLIC_DEPS ... PRIVATE_DEPS ...)
 #   One static library atoll_<name> for one folder, sources listed. It also makes
-#   - headers_<name>: every header of the folder compiled alone (part of target check_headers), and
+#   - headers_<name>: every header of the folder compiled alone (part of target check_headers). A source
+#     of the library whose first directive includes a header proves it; the other headers get a source
+#     each. And
 #   - link_<name>: an empty program linked with the whole archive, which fails if the folder needs
 #     something that its declared dependencies do not bring (part of target check_links).
 # atoll_test(NAME name SOURCES ... DEPS ... [LABELS ...] [ARGS ...])
@@ -47,15 +49,34 @@ function(atoll_component)
   add_library(${lib} STATIC ${C_SOURCES})
   target_link_libraries(${lib} PUBLIC atoll_options ${C_PUBLIC_DEPS} PRIVATE ${C_PRIVATE_DEPS})
 
+  set(proven)
+  foreach(source ${C_SOURCES})
+    if(source MATCHES "\\.cpp$" AND NOT IS_ABSOLUTE ${source})
+      file(STRINGS ${source} first_directive REGEX "^[ \t]*#" LIMIT_COUNT 1)
+      if(first_directive MATCHES "^#include \"(.+)\"$")
+        list(APPEND proven ${CMAKE_MATCH_1})
+      endif()
+    endif()
+  endforeach()
+  # A folder below with a list of its own answers for its headers.
+  file(GLOB_RECURSE nested RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS */CMakeLists.txt)
   file(GLOB_RECURSE headers RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS *.hpp)
+  foreach(list ${nested})
+    string(REPLACE "CMakeLists.txt" "" folder ${list})
+    list(FILTER headers EXCLUDE REGEX "^${folder}")
+  endforeach()
   set(units)
   foreach(header ${headers})
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${header})
+    if(path IN_LIST proven)
+      continue()
+    endif()
     string(REPLACE "/" "_" unit ${header})
     set(unit ${CMAKE_CURRENT_BINARY_DIR}/header_check/${unit}.cpp)
-    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${header})
     file(CONFIGURE OUTPUT ${unit} CONTENT "#include \"${path}\"\n")
     list(APPEND units ${unit})
   endforeach()
+  add_dependencies(check_headers ${lib})
   if(units)
     add_library(headers_${C_NAME} OBJECT EXCLUDE_FROM_ALL ${units})
     target_link_libraries(headers_${C_NAME} PRIVATE ${lib} ${C_PRIVATE_DEPS})
