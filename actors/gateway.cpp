@@ -112,7 +112,7 @@ private:
   /// Hands out what waits for as long as shards have room.
   void release();
   void leave_draining();
-  void enqueue(open_request& r, bool is_replay);
+  void put_in_line(open_request& r, bool is_replay);
   void hand_over(open_place found, std::size_t place);
   void take_back(open_request& r);
   void replay(open_request& r);
@@ -186,11 +186,11 @@ void gateway::submit(const gateway_submit_ptr& submitted) {
     watch(*r.deadline);
   }
   if (parts_.shares_prefixes && roster_.loads().size() > 1) r.beginning = beginning_of(request);
-  enqueue(r, false);
+  put_in_line(r, false);
   release();
 }
 
-void gateway::enqueue(open_request& r, bool is_replay) {
+void gateway::put_in_line(open_request& r, bool is_replay) {
   const auto& request = r.submitted->request;
   schedule::waiting_request w;
   w.id = r.submitted->id;
@@ -267,7 +267,7 @@ void gateway::take_back(open_request& r) {
 void gateway::replay(open_request& r) {
   take_back(r);
   ++replays_;
-  enqueue(r, true);
+  put_in_line(r, true);
 }
 
 void gateway::cancel(request_id id) {

@@ -86,7 +86,6 @@ private:
   std::vector<std::uint32_t> share_of_new_;
   std::vector<char> blocked_;  // layers x from x to: had nothing to move in this round of balance()
   std::size_t moves_ = 0;
-  bool may_move_old_ = false;   // otherwise balance() only chooses other places for new copies
   std::size_t doubled_copies_;  // where next_doubled() goes on
   std::size_t doubled_from_ = 0;
 };
