@@ -152,6 +152,11 @@ public:
       c.prefix_hits += h.prefix_hits;
       c.page_evictions += h.page_evictions;
     }
+    for (const auto& r : all_->routers) {
+      const auto h = ask<held>(*system_, r, held_atom::value);
+      c.row_bytes_sent += h.row_bytes_sent;
+      c.row_bytes_received += h.row_bytes_received;
+    }
     if (!all_->coordinator) return c;
     // The report of this node reaches the coordinator's mailbox before this answer comes, so the
     // question after it sees it.

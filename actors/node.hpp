@@ -27,10 +27,12 @@ namespace atl::actors {
 /// Counts since the start; a snapshot.
 struct cluster_counters {
   std::uint64_t frames_sent = 0;
-  std::uint64_t frame_bytes_sent = 0;  // metadata and payload
-  std::uint64_t frames_refused = 0;    // failed a check on arrival
-  std::uint64_t steps = 0;             // micro-batches computed
-  std::uint64_t rows = 0;              // token rows computed
+  std::uint64_t frame_bytes_sent = 0;    // metadata and payload
+  std::uint64_t frames_refused = 0;      // failed a check on arrival
+  std::uint64_t row_bytes_sent = 0;      // rows from this node's routers to experts, anywhere
+  std::uint64_t row_bytes_received = 0;  // and their answers
+  std::uint64_t steps = 0;               // micro-batches computed
+  std::uint64_t rows = 0;                // token rows computed
   // [i] counts micro-batches of up to 2^i rows and more than 2^(i-1), the last all larger ones.
   std::array<std::uint64_t, 14> steps_by_rows{};
   // [layer][expert], all groups; a layer without experts has none.

@@ -44,6 +44,7 @@ public:
     const auto matrices = model::count_parameters(c).active - 2 * c.vocab_size * c.hidden;
     row.flops_per_token = 2 * static_cast<double>(matrices);
     weight_traffic traffic{*weights_};
+    const auto before_all = cluster_->counters();
     ATOLL_TRY(run(batch, depth + tokens, 1, &traffic));
     row.bytes_per_token = prompt_bytes(traffic, tokens, depth, batch);
     for (int i = 0; i < options_.repeats; ++i) {
@@ -54,6 +55,7 @@ public:
       ATOLL_ASSIGN(const double all, first_tokens(batch, depth + tokens));
       row.samples.push_back(static_cast<double>(batch * tokens) / std::max(all - before, 1e-9));
     }
+    row.row_bytes_per_token = row_bytes_since(before_all);
     return row;
   }
 
@@ -65,6 +67,7 @@ public:
     row.flops_per_token = 2 * static_cast<double>(matrices);
     const std::int64_t prompt = std::max(depth, short_prompt);
     weight_traffic traffic{*weights_};
+    const auto before_all = cluster_->counters();
     ATOLL_TRY(run(batch, prompt, tokens, &traffic));
     row.bytes_per_token = answer_bytes(traffic, prompt, tokens, batch);
     for (int i = 0; i < options_.repeats; ++i) {
@@ -77,6 +80,7 @@ public:
         row.plain.push_back(static_cast<double>(tokens - 1) / plain.seconds);
       }
     }
+    row.row_bytes_per_token = row_bytes_since(before_all);
     return row;
   }
 
@@ -89,6 +93,15 @@ private:
     row.peak = peak_;
     row.layers = static_cast<double>(weights_->config.layers);
     return row;
+  }
+
+  /// Of all tokens computed since the counters were `before`.
+  double row_bytes_since(const actors::cluster_counters& before) const {
+    const auto now = cluster_->counters();
+    const std::uint64_t bytes = now.row_bytes_sent + now.row_bytes_received -
+                                before.row_bytes_sent - before.row_bytes_received;
+    return static_cast<double>(bytes) /
+           static_cast<double>(std::max<std::uint64_t>(1, now.rows - before.rows));
   }
 
   std::vector<token_id> random_prompt(std::int64_t sequence, std::int64_t tokens) const {

@@ -21,6 +21,8 @@ std::string json_row(const bench_row& r,
                      ",\"n_threads\":" + std::to_string(r.measured.n_threads) +
                      ",\"isa\":" + quoted(to_string(*o.isa)) + ",\"numerics\":" +
                      (o.numerics == kernels::numerics::fast ? "\"fast\"" : "\"invariant\"") +
+                     ",\"activations\":" + quoted(to_string(o.activations)) +
+                     ",\"row_bytes_per_token\":" + fixed(r.row_bytes_per_token, 0) +
                      ",\"tokens_per_second\":" + fixed(r.tokens_per_second(), 4) + ",\"samples\":[";
   for (std::size_t i = 0; i < r.samples.size(); ++i)
     text += (i == 0 ? "" : ",") + fixed(r.samples[i], 4);
@@ -45,7 +47,7 @@ std::string table_row(const bench_row& r, const std::vector<peer_ratio>& peers) 
   char text[200];
   std::snprintf(text,
                 sizeof text,
-                "%8lld %6lld %7lld %6lld %8d %10.2f  %9.2f - %-9.2f %8.1f %10.1f %% %7.1f %%",
+                "%8lld %6lld %7lld %6lld %8d %10.2f  %9.2f - %-9.2f %8.1f %10.1f %% %7.1f %% %9.1f",
                 static_cast<long long>(r.measured.n_prompt),
                 static_cast<long long>(r.measured.n_gen),
                 static_cast<long long>(r.measured.n_depth),
@@ -56,7 +58,8 @@ std::string table_row(const bench_row& r, const std::vector<peer_ratio>& peers) 
                 *high,
                 r.bytes_per_token / 1e6,
                 100 * r.bandwidth_share(),
-                100 * r.flops_share());
+                100 * r.flops_share(),
+                r.row_bytes_per_token / 1e3);
   std::string line = text;
   if (!r.plain.empty())
     line += "   without actors " + fixed(median(r.plain), 2) + ", they cost " +
@@ -67,7 +70,7 @@ std::string table_row(const bench_row& r, const std::vector<peer_ratio>& peers) 
 
 constexpr std::string_view table_head =
     "  prompt    gen   depth  batch  threads   tokens/s     (least - most)      MB/token  "
-    "bandwidth     FMA\n";
+    "bandwidth     FMA    KB rows\n";
 
 }  // namespace
 

@@ -19,6 +19,7 @@ struct bench_row {
   std::vector<double> samples;  // tokens per second, all sequences together
   double bytes_per_token = 0;
   double flops_per_token = 0;
+  double row_bytes_per_token = 0;  // of rows to experts and back
   machine_peak peak;
   std::vector<double> plain;  // samples without actors
   double layers = 0;

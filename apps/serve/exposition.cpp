@@ -140,6 +140,15 @@ void write_cluster(writer& w, const server_sample& s) {
   w.counter("atoll_frame_bytes_total", "Bytes of them.", as_double(c.frame_bytes_sent));
   w.counter(
       "atoll_frames_refused_total", "Frames that failed a check.", as_double(c.frames_refused));
+  w.family("atoll_row_bytes_total",
+           "Bytes of rows from routers to experts, and of the answers.",
+           MetricType::Counter);
+  w.counter(
+      "atoll_row_bytes_total", "", as_double(c.row_bytes_sent), {{"direction", "to experts"}});
+  w.counter("atoll_row_bytes_total",
+            "",
+            as_double(c.row_bytes_received),
+            {{"direction", "from experts"}});
   w.gauge("atoll_rows_in_flight", "Rows between routers and groups.", as_double(u.rows_in_flight));
 }
 

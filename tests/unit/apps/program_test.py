@@ -359,6 +359,19 @@ class OtherCommands(Folder):
         self.assertLess(rows[5]["bytes_per_token"], rows[1]["bytes_per_token"])
         self.assertIn("actor_overhead_us_per_token_and_layer", rows[1])
 
+    def test_bench_model_counts_the_rows_that_travel(self):
+        counted = {}
+        for form in ("f32", "bf16", "fp8"):
+            ran = atoll("bench", "model", TINY, "-p", "16", "-n", "0", "-r", "1", "--threads", "1",
+                        "--activations", form, "--json")
+            self.assertEqual(ran.returncode, 0, ran.stderr)
+            row = json.loads(ran.stdout)[0]
+            self.assertEqual(row["activations"], form)
+            counted[form] = row["row_bytes_per_token"]
+        self.assertAlmostEqual(2 * counted["bf16"], counted["f32"], delta=2)
+        self.assertLess(counted["fp8"], counted["f32"] * 0.27)
+        self.assertGreater(counted["fp8"], counted["f32"] * 0.25)
+
     def test_bench_model_beside_peers(self):
         peer = {"peer": "other", "n_prompt": 16, "n_gen": 0, "n_threads": 1,
                 "tokens_per_second": 0.5}
