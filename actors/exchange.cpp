@@ -194,7 +194,8 @@ void exchange::copied(std::uint64_t number) {
   const auto found = errands_.find(number);
   ATOLL_ASSERT(found != errands_.end() && found->second.is_copying);
   errand& e = found->second;
-  call& c = *calls_[e.lane];
+  const auto lane = static_cast<std::uint32_t>(e.lane);  // the errand may end here
+  call& c = *calls_[lane];
   e.is_copying = false;
   --c.copying;
   if (e.is_dropped) {
@@ -206,7 +207,7 @@ void exchange::copied(std::uint64_t number) {
     dispatch(e);
   }
   if (c.state == call_state::ending && c.copying == 0)
-    ended_.push_back({static_cast<std::uint32_t>(e.lane), std::exchange(c.failure, {})});
+    ended_.push_back({lane, std::exchange(c.failure, {})});
 }
 
 void exchange::dispatch(errand& e) {

@@ -94,6 +94,7 @@ void mailroom::set_members(const transport::wire::members& all) {
     if (links_.book != nullptr && !is_dead)
       links_.book->put({{m.node, m.life}, m.tls, m.ucx, m.ticket});
     peer& p = peers_[m.node];
+    p.listed = is_dead ? incarnation{} : m.life;
     const incarnation oldest{m.life.value + (is_dead ? 1U : 0U)};
     if (oldest <= p.oldest_heard) continue;
     p.oldest_heard = oldest;
@@ -102,8 +103,9 @@ void mailroom::set_members(const transport::wire::members& all) {
   }
   for (auto& [node, p] : peers_) {
     if (named.count(node) != 0 || p.oldest_heard.value == 0) continue;
-    for (const auto life : p.life)
-      p.oldest_heard = std::max(p.oldest_heard, incarnation{life.value + 1});
+    // Only the life that was listed is over: a later one may be heard before it is listed.
+    p.oldest_heard = std::max(p.oldest_heard, incarnation{p.listed.value + 1});
+    p.listed = {};
     forget(p);
     if (links_.book != nullptr) links_.book->erase(node);
   }
@@ -151,6 +153,17 @@ mailroom::traffic mailroom::counts() const {
   return counts_;
 }
 
+/// The control path admits whoever has a certificate; what it may say there is for the coordinator
+/// and the agents to judge, so nothing else comes that way.
+bool mailroom::is_by_its_path(path_index path, const transport::frame_header& h) {
+  if (path == self_path || h.kind == transport::frame_kind::heartbeat ||
+      index_of(transport::plane_of(h.kind)) == path)
+    return true;
+  const std::lock_guard lock{mutex_};
+  ++counts_.refused;
+  return false;
+}
+
 bool mailroom::is_news(path_index path, const transport::frame_header& h) {
   const std::lock_guard lock{mutex_};
   peer& p = peers_[h.source.node];
@@ -170,6 +183,7 @@ bool mailroom::is_news(path_index path, const transport::frame_header& h) {
 }
 
 void mailroom::take(path_index path, transport::frame&& f) noexcept {
+  if (!is_by_its_path(path, f.header)) return;
   if (!is_news(path, f.header)) return;
   auto body = transport::wire::decode(f);
   const std::shared_lock slots_lock{slots_mutex_};

@@ -84,6 +84,7 @@ private:
 
   struct peer {
     incarnation oldest_heard;  // frames of earlier lives are dropped
+    incarnation listed;        // by the last list; 0: by none, or as dead
     // Of the life heard last, for each path.
     std::array<incarnation, 3> life;
     std::array<transport::sequence_window, 3> seen;
@@ -95,6 +96,7 @@ private:
   endpoint_to(path_index path, node_id to, std::uint64_t bytes);
   transport::transport& link(path_index path);
   void take(path_index path, transport::frame&& f) noexcept;
+  bool is_by_its_path(path_index path, const transport::frame_header& h);
   bool is_news(path_index path, const transport::frame_header& h);
   void lost(path_index path, transport::node_identity who, const error& cause) noexcept;
 

@@ -17,6 +17,8 @@ namespace {
 namespace wire = transport::wire;
 using transport::plane;
 
+constexpr std::uint64_t beats_a_report = 10;  // what is lost is said again as often
+
 peer_state local(cluster::member_state s) {
   switch (s) {
   case cluster::member_state::alive: return peer_state::alive;
@@ -65,6 +67,7 @@ private:
     plane where;
     cluster::peer_watch watch;
     std::map<node_id, beats> peers;
+    std::map<node_id, std::string> lost = {};  // of these; why
   };
 
   void follow(const wire::members& all) {
@@ -77,10 +80,15 @@ private:
         // Numbers go on over the peer's lives: what is still on its way to its next life must not
         // overtake what is sent to that on purpose.
         next[m.node] = {m.life, known == p.peers.end() ? 0 : known->second.number};
-        if (!is_same) add(p, {m.node, m.life});
+        if (is_same) continue;
+        p.lost.erase(m.node);
+        add(p, {m.node, m.life});
       }
-      for (const auto& [node, b] : p.peers)
-        if (next.count(node) == 0) p.watch.remove(node);
+      for (const auto& [node, b] : p.peers) {
+        if (next.count(node) != 0) continue;
+        p.lost.erase(node);
+        p.watch.remove(node);
+      }
       p.peers = std::move(next);
     }
     tick();
@@ -124,10 +132,15 @@ private:
     }
   }
 
-  void report(const path& p, transport::node_identity who, bool is_lost, const std::string& why) {
+  void report(path& p, transport::node_identity who, bool is_lost, const std::string& why) {
+    p.lost.erase(who.node);
+    if (is_lost) p.lost.emplace(who.node, why);
     log_warning("node " + std::to_string(who.node.value) + (is_lost ? " lost" : " found again") +
                 " on the " + (p.where == plane::data ? "data" : "control") + " path: " + why);
-    if (p.where != plane::data) return;
+    if (p.where == plane::data) tell_coordinator(who, is_lost, why);
+  }
+
+  void tell_coordinator(transport::node_identity who, bool is_lost, const std::string& why) {
     // Where the coordinator is not reached either, its own pulse finds out about this node.
     const auto sent = parts_.mail->send(pulse_slot,
                                         {parts_.coordinator, coordinator_slot},
@@ -141,12 +154,24 @@ private:
       judge(p);
       if (now >= next_beat_) send_beats(p);
     }
-    if (now >= next_beat_) next_beat_ = now + parts_.limits.heartbeat_every;
+    if (now >= next_beat_) {
+      next_beat_ = now + parts_.limits.heartbeat_every;
+      if (++beats_ % beats_a_report == 0) repeat_reports();
+    }
     time_point_ns due = next_beat_;
     for (const path& p : paths_) due = std::min(due, p.watch.next_due(now));
     if (ticking_until_ && *ticking_until_ <= due && *ticking_until_ > now) return;
     ticking_until_ = due;
     this->delayed_send(this, std::max(due - now, duration_ns{0}), tick_atom::value);
+  }
+
+  /// A report may get lost with its frame, or with the coordinator that took it.
+  void repeat_reports() {
+    for (const path& p : paths_) {
+      if (p.where != plane::data) continue;
+      for (const auto& [node, why] : p.lost)
+        tell_coordinator({node, p.peers.at(node).life}, true, why);
+    }
   }
 
   void send_beats(path& p) {
@@ -162,6 +187,7 @@ private:
   pulse_parts parts_;
   std::array<path, 2> paths_;
   time_point_ns next_beat_{};
+  std::uint64_t beats_ = 0;
   std::optional<time_point_ns> ticking_until_;
 };
 

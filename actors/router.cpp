@@ -138,7 +138,8 @@ private:
     } else if (const auto* f = std::get_if<wire::refused>(&message->body)) {
       exchange_.take_refusal(*message, *f);
     } else if (const auto* p = std::get_if<wire::place>(&message->body)) {
-      use_placement(*p);
+      // From the agent only, who has looked at whom it is from; the wire leads here as well.
+      if (this->current_sender() != nullptr) use_placement(*p);
     }
     settle();
   }

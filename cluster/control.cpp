@@ -118,7 +118,12 @@ bool control::is_settled(time_point_ns now) const {
   const bool all_here = std::all_of(kept_.nodes.begin(), kept_.nodes.end(), [&](const auto& n) {
     return n.second.life <= n.second.life_over || live_.count(n.first) > 0;
   });
-  return all_here || (first_join_ && now >= *first_join_ + settings_.settle);
+  return all_here || now >= settled_at();
+}
+
+/// Where nobody else has said join yet, the others get twice the time.
+time_point_ns control::settled_at() const {
+  return first_join_ ? *first_join_ + settings_.settle : started_ + 2 * settings_.settle;
 }
 
 /// Opens the placement once those are here that it has to know of.
@@ -129,6 +134,7 @@ void control::settle(time_point_ns now) {
     n.life_over = n.life;
     record(to_record(n), false);
     tell("died", id, "node " + std::to_string(id.value) + " did not come back after a restart");
+    end_operations(id, "the node did not come back after a restart");
   }
   driver_.open(is_resumed_);
   if (kept_.counters.has_placed) return;
@@ -183,10 +189,11 @@ void control::reconcile(time_point_ns now) {
 std::optional<time_point_ns> control::next_due() const {
   std::optional<time_point_ns> next = driver_.next_due();
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
-  if (!driver_.is_open() && is_resumed_ && first_join_) no_later(*first_join_ + settings_.settle);
+  if (!driver_.is_open() && is_resumed_) no_later(settled_at());
   if (judged_again_at_) no_later(*judged_again_at_);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
   for (const path_loss& l : losses_) {
+    no_later(l.repeated + loss_patience);
     if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);
   }
   return next;

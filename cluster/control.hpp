@@ -80,6 +80,9 @@ using effect = std::variant<record_effect, send_effect, event>;
 /// Members have so long to be heard again once the first of them is, after all were silent.
 inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
 
+/// Who lost a path says so every two seconds.
+inline constexpr duration_ns loss_patience = std::chrono::seconds{10};
+
 class control {
 public:
   control(control_settings settings, durable_state restored, time_point_ns now);
@@ -170,6 +173,8 @@ private:
   std::optional<transport::wire::failure> check_life(const node_record& n,
                                                      transport::node_identity from,
                                                      const transport::wire::join& said) const;
+  std::optional<transport::wire::failure> check_epoch(transport::node_identity from,
+                                                      const transport::wire::join& said) const;
   std::optional<transport::wire::failure> check_kind(transport::node_identity from,
                                                      const transport::wire::join& said) const;
   void welcome(transport::node_identity to);
@@ -179,6 +184,7 @@ private:
   /// Ends the membership of a node that the reports of lost paths put at fault.
   bool fence(time_point_ns now);
   bool is_cut_off(node_id but_for) const;
+  void judge_later(time_point_ns now);
   void judge_again(time_point_ns now);
   bool speaks(transport::node_identity from, time_point_ns now);
   std::size_t experts_max(const live_node& n) const;
@@ -191,6 +197,7 @@ private:
   void reconcile(time_point_ns now);
   void settle(time_point_ns now);
   bool is_settled(time_point_ns now) const;
+  time_point_ns settled_at() const;
   void tell_placement(epoch before);
   epoch next_epoch();
   void reserve();
@@ -205,6 +212,7 @@ private:
   void end(operation& o, operation_state state, const std::string& detail);
   void begin_drain(node_id node, duration_ns within, bool force, bool is_leave, time_point_ns now);
   void resume_drains(node_id node, time_point_ns now);
+  void end_operations(node_id node, const std::string& why);
   bool advance_drains(time_point_ns now);
   bool is_drained_now(node_id node, const drain_state& d) const;
   void end_drain(node_id node, bool is_late);

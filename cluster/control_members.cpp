@@ -3,6 +3,7 @@
 #include "runtime/base/sizes.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace atl::cluster {
 
@@ -65,6 +66,21 @@ std::optional<wire::failure> control::check_life(const node_record& n,
                            "one state directory"};
 }
 
+/// Epochs only grow, for good: none is believed that this cluster cannot have come to.
+std::optional<wire::failure> control::check_epoch(transport::node_identity from,
+                                                  const wire::join& said) const {
+  // Ahead of the journal where the coordinator's directory was lost or restored from a copy.
+  constexpr std::uint64_t ahead_max = std::uint64_t{1} << 32;
+  const std::uint64_t reserved = kept_.counters.epochs_reserved;
+  const bool is_far = said.epoch.value > reserved && said.epoch.value - reserved > ahead_max;
+  const bool is_past_all = said.epoch.value > std::numeric_limits<std::uint64_t>::max() / 2;
+  if (!is_far && !is_past_all) return std::nullopt;
+  return wire::failure{errc::invalid_argument,
+                       named(from.node) + " says that it uses the placement of epoch " +
+                           text(said.epoch.value) + ", and this cluster is at about " +
+                           text(epoch_used_) + "; start the node again"};
+}
+
 /// What does not fit the cluster: model, arithmetic, memory.
 std::optional<wire::failure> control::check_kind(transport::node_identity from,
                                                  const wire::join& said) const {
@@ -123,12 +139,18 @@ std::optional<wire::failure> control::check_join(transport::node_identity from,
     return wire::failure{errc::unauthorised,
                          named(from.node) + " wants the roles " + roles_text(said.roles) +
                              " and was admitted for " + roles_text(n.roles)};
+  if (const auto no = check_epoch(from, said)) return no;
   if (const auto no = check_life(n, from, said)) return no;
   return check_kind(from, said);
 }
 
 void control::joined(transport::node_identity from, const wire::join& said, time_point_ns now) {
   if (!first_join_ && from.node != settings_.self) first_join_ = now;
+  if (const auto known = live_.find(from.node);
+      known != live_.end() && known->second.given_up && from.life > known->second.life) {
+    const std::string why = *known->second.given_up;
+    bury(from.node, "died", "died: " + why);  // it has begun a new life
+  }
   if (const auto no = check_join(from, said)) {
     tell("refused", from.node, no->text);
     wire::welcome answer;
@@ -155,11 +177,17 @@ void control::joined(transport::node_identity from, const wire::join& said, time
   n.said = said;
   n.said.held.clear();
   n.life = from.life;
+  n.given_up.reset();
+  judge_later(now);
   if (is_new) {
     n.since = now;
     n.used = said.epoch;
+    const bool goes_on = kept.life == from.life;  // only the coordinator is new
     keep_membership(kept, from.life, said);
-    resume_drains(from.node, now);
+    if (goes_on)
+      resume_drains(from.node, now);
+    else
+      end_operations(from.node, "the node has begun a new life");
     tell("joined",
          from.node,
          named(from.node) + " " + whereabouts(said) + " joined as " + roles_text(said.roles));
@@ -274,6 +302,13 @@ bool control::is_cut_off(node_id but_for) const {
   return others >= 2;
 }
 
+/// Somebody is heard: those who were given up while nobody was may come back as well, or not.
+void control::judge_later(time_point_ns now) {
+  const bool has_silent = std::any_of(
+      live_.begin(), live_.end(), [](const auto& n) { return n.second.given_up.has_value(); });
+  if (has_silent && !judged_again_at_) judged_again_at_ = now + cut_off_patience;
+}
+
 /// Some are heard again: who still is not, was lost meanwhile.
 void control::judge_again(time_point_ns now) {
   if (!judged_again_at_ || now < *judged_again_at_) return;
@@ -309,10 +344,9 @@ void control::peer_changed(transport::node_identity peer,
     return reconcile(now);
   }
   const bool is_suspect = state == member_state::suspect;
-  if (!is_suspect && at->second.given_up) {
+  if (!is_suspect) {
     at->second.given_up.reset();
-    // The others may come back as well, or not.
-    if (!judged_again_at_) judged_again_at_ = now + cut_off_patience;
+    judge_later(now);
   }
   if (at->second.is_suspect == is_suspect) return;
   at->second.is_suspect = is_suspect;
@@ -399,9 +433,10 @@ void control::path_reported(transport::node_identity from,
   const auto at = std::find_if(losses_.begin(), losses_.end(), [&](const path_loss& l) {
     return l.reporter == from.node && l.subject == r.peer;
   });
+  if (r.is_lost && at != losses_.end()) at->repeated = now;
   if (r.is_lost == (at != losses_.end())) return;
   if (r.is_lost)
-    losses_.push_back({from.node, r.peer, now});
+    losses_.push_back({from.node, r.peer, now, now});
   else
     losses_.erase(at);
   tell(r.is_lost ? "path lost" : "path back",
@@ -412,6 +447,8 @@ void control::path_reported(transport::node_identity from,
 }
 
 bool control::fence(time_point_ns now) {
+  // What is not repeated was taken back, by words that got lost.
+  std::erase_if(losses_, [now](const path_loss& l) { return now >= l.repeated + loss_patience; });
   if (losses_.empty()) return false;
   std::vector<data_member> members;
   for (const auto& [id, n] : live_) {

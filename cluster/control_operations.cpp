@@ -32,9 +32,12 @@ std::string first_of(const std::vector<experts::expert_map::held_expert>& all) {
 result<node_id> control::admit(const std::string& name, std::uint32_t roles) {
   if (roles == 0 || (roles & ~wire::roles_known) != 0)
     return refused("roles " + std::to_string(roles) + " are none or hold an unknown one");
-  if (kept_.nodes.size() >= nodes_max)
+  const auto known = static_cast<std::size_t>(std::count_if(
+      kept_.nodes.begin(), kept_.nodes.end(), [](const auto& n) { return !n.second.is_removed; }));
+  if (known >= nodes_max)
     return error{errc::overloaded,
-                 "the cluster knows " + count_text(kept_.nodes.size(), "node") + " already"};
+                 "the cluster knows " + count_text(known, "node") +
+                     " already; remove those that are gone for good (atoll node remove)"};
   const node_id node{kept_.counters.node_next++};
   node_record n{.node = node, .name = name, .roles = roles};
   record(to_record(kept_.counters), true);
@@ -185,6 +188,13 @@ void control::resume_drains(node_id node, time_point_ns now) {
   }
 }
 
+/// What was asked of a life that is over has come true, one way or another.
+void control::end_operations(node_id node, const std::string& why) {
+  drains_.erase(node);
+  for (auto& [id, o] : kept_.operations)
+    if (o.node == node && o.state == operation_state::running) end(o, operation_state::done, why);
+}
+
 /// Whether nothing of the cluster needs the node any more.
 bool control::is_drained_now(node_id node, const drain_state& d) const {
   const live_node& n = live_.at(node);
@@ -273,7 +283,9 @@ result<std::uint64_t> control::remove(node_id node, bool force, time_point_ns no
                      " is a member and was not drained; drain it first, or use force");
   }
   n->is_removed = true;
+  if (!is_here) n->life_over = n->life;
   record(to_record(*n), true);
+  if (!is_here) end_operations(node, "the node was removed");
   operation& o = begin(operation_kind::remove, node, force);
   end(o, operation_state::done, "");
   if (is_here) {

@@ -37,6 +37,7 @@ struct path_loss {
   node_id reporter;
   node_id subject;
   time_point_ns since;
+  time_point_ns repeated = {};  // said last
 };
 
 struct fence_verdict {

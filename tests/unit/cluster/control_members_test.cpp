@@ -272,6 +272,106 @@ TEST(control_members, a_path_that_is_back_accuses_nobody) {
   EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::alive);
 }
 
+/// What the detector finds of a life.
+void find(control_world& w, transport::node_identity who, member_state state) {
+  w.mind().peer_changed(who, transport::plane::control, state, "silent", w.now);
+  w.carry_out();
+}
+
+TEST(control_members, who_was_lost_while_all_were_silent_is_given_up_once_others_are_heard) {
+  control_world w;
+  const node_id lost = w.add(wire::role_expert, 12);
+  const node_id other = w.add(wire::role_expert, 12);
+  w.settle_all();
+  const transport::node_identity of_lost{lost, w.agents.at(lost).life};
+  const transport::node_identity of_other{other, w.agents.at(other).life};
+  w.kill(lost);
+  find(w, of_other, member_state::suspect);
+  find(w, of_lost, member_state::suspect);
+  find(w, of_lost, member_state::dead);
+  EXPECT_EQ(w.mind().view(lost, w.now)->state, node_state::suspect);
+  find(w, of_other, member_state::alive);
+  const auto due = w.mind().next_due();
+  ASSERT_TRUE(due.has_value() && *due <= w.now + cut_off_patience);
+  w.now = w.now + cut_off_patience;
+  w.mind().tick(w.now);
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(lost, w.now)->state, node_state::absent);
+  EXPECT_EQ(w.mind().view(other, w.now)->state, node_state::alive);
+}
+
+TEST(control_members, new_lives_take_the_places_of_those_lost_while_all_were_silent) {
+  control_world w;
+  const node_id a = w.add(wire::role_expert, 12);
+  const node_id b = w.add(wire::role_expert, 12);
+  w.settle_all();
+  for (const node_id n : {a, b}) find(w, {n, w.agents.at(n).life}, member_state::suspect);
+  for (const node_id n : {a, b}) find(w, {n, w.agents.at(n).life}, member_state::dead);
+  for (const node_id n : {a, b}) {
+    w.agents.at(n).life = incarnation{w.agents.at(n).life.value + 1000};
+    EXPECT_EQ(refusal(w, {n, w.agents.at(n).life}, w.join_of(w.agents.at(n))), "");
+  }
+  w.now = w.now + cut_off_patience;
+  w.mind().tick(w.now);  // and nothing is left to judge
+  for (const node_id n : {a, b}) EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::alive);
+}
+
+TEST(control_members, a_restarted_coordinator_does_not_wait_for_ever_for_all_others) {
+  control_world w;
+  const node_id own = w.add(wire::role_expert | wire::role_attention, 12);
+  const node_id other = w.add(wire::role_expert, 12);
+  w.settings().self = own;
+  w.settle_all();
+  w.kill(other);
+  w.crash(0);
+  w.ended.clear();
+  w.settle_all();
+  EXPECT_TRUE(w.mind().is_ready());
+  EXPECT_EQ(w.mind().view(other, w.now)->state, node_state::absent);
+}
+
+TEST(control_members, refuses_an_epoch_that_the_cluster_cannot_have_come_to) {
+  control_world w;
+  const node_id n = w.add(wire::role_expert, 12);
+  w.settle_all();
+  fake_agent& a = w.agents.at(n);
+  const transport::node_identity who{n, a.life};
+  wire::join j = w.join_of(a);
+  j.epoch = epoch{~std::uint64_t{0}};
+  const std::string text = refusal(w, who, j);
+  EXPECT_TRUE(has(text, "invalid_argument") && has(text, "epoch 18446744073709551615")) << text;
+  j.epoch = epoch{w.last_epoch.value + 100};
+  EXPECT_EQ(refusal(w, who, j), "");
+}
+
+TEST(control_members, a_lost_path_that_is_not_said_again_accuses_nobody) {
+  control_world w;
+  const node_id front = w.add(wire::role_attention, 0);
+  const node_id second = w.add(wire::role_attention, 0);
+  const node_id bad = w.add(wire::role_expert, 12);
+  for (int i = 0; i < 2; ++i) w.add(wire::role_expert, 12);
+  w.settle_all();
+  const auto says = [&](node_id who) {
+    w.mind().path_reported(
+        {who, w.agents.at(who).life}, {bad, w.agents.at(bad).life, true, "silent"}, w.now);
+    w.carry_out();
+  };
+  says(front);
+  w.now = w.now + loss_patience;
+  w.mind().tick(w.now);
+  says(second);
+  w.now = w.now + std::chrono::seconds{2};
+  w.mind().tick(w.now);
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::alive);
+  // Said again in time, both count.
+  says(front);
+  w.now = w.now + std::chrono::seconds{1};
+  w.mind().tick(w.now);
+  w.carry_out();
+  EXPECT_EQ(w.mind().view(bad, w.now)->state, node_state::absent);
+}
+
 TEST(control_placement, waits_for_enough_nodes_and_then_spreads_evenly) {
   control_world w{2, 3};
   w.add(wire::role_attention, 0);

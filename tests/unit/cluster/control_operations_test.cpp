@@ -231,6 +231,38 @@ TEST(control_operations, join_tokens_are_counted_expire_and_are_revoked) {
   EXPECT_EQ(w.mind().revoke_token("t9").error().code(), errc::not_found);
 }
 
+TEST(control_operations, a_leave_from_before_a_restart_does_not_meet_the_next_life) {
+  two_and_three t;
+  control_world& w = t.w;
+  const node_id n = t.nodes.front();
+  w.say(n, wire::leave{1000});
+  while (w.deliver_from(n)) {
+  }
+  w.carry_out();
+  w.kill(n);
+  w.ended.clear();
+  w.crash(0);
+  w.settle_all();
+  w.begin_life(n);
+  w.ended.clear();
+  w.settle_all();
+  EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::alive);
+  EXPECT_FALSE(w.agents.at(n).is_dismissed);
+  for (const operation& o : w.mind().view(w.now).operations)
+    EXPECT_NE(o.state, operation_state::running) << o.detail;
+}
+
+TEST(control_operations, removed_nodes_do_not_keep_others_out) {
+  control_world w;
+  node_id last;
+  for (int i = 0; i < 4096; ++i) last = *w.mind().admit("n", wire::role_expert);
+  const auto full = w.mind().admit("n", wire::role_expert);
+  ASSERT_TRUE(full.has_error());
+  EXPECT_TRUE(has(full.error().message(), "atoll node remove"));
+  ASSERT_TRUE(w.mind().remove(last, false, w.now).has_value());
+  EXPECT_TRUE(w.mind().admit("n", wire::role_expert).has_value());
+}
+
 TEST(control_operations, events_are_numbered_on_over_a_restart) {
   two_and_three t;
   const auto all = t.w.mind().events_since(0);
