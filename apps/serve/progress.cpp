@@ -17,7 +17,9 @@ std::uint64_t work_done(const actors::cluster_counters& c) {
 
 bool progress_watch::is_stalled(const server_sample& s, time_point_ns now) {
   const std::uint64_t done = work_done(s.counters);
-  if (!std::exchange(has_seen_, true) || done != done_ || s.usage.requests == 0) {
+  const bool computes_here = s.usage.pages_total > 0;
+  const bool has_work = s.usage.requests > 0 && computes_here;
+  if (!std::exchange(has_seen_, true) || done != done_ || !has_work) {
     done_ = done;
     since_ = now;
   }

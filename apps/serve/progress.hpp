@@ -12,7 +12,8 @@ class progress_watch {
 public:
   /// True when requests have been inside for `stall_max` and nothing was computed for any. Rows of
   /// experts count, so a long step on a slow machine is no stall: they move with each of its
-  /// layers.
+  /// layers. A gateway whose shards are on other nodes cannot see what they compute, and is never
+  /// stalled: those nodes are watched by heartbeats with progress.
   bool is_stalled(const server_sample& s, time_point_ns now);
 
   static constexpr duration_ns stall_max = std::chrono::seconds{30};

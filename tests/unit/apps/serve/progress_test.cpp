@@ -10,6 +10,7 @@ using std::chrono::seconds;
 server_sample sample(std::uint64_t requests, std::uint64_t steps, std::uint64_t rows) {
   server_sample s;
   s.usage.requests = requests;
+  s.usage.pages_total = 8;
   s.counters.steps = steps;
   s.counters.expert_rows = {{}, {rows, 1}};
   return s;
@@ -29,6 +30,15 @@ TEST(progress, work_that_stands_still_is_told_after_its_time) {
   EXPECT_FALSE(w.is_stalled(sample(1, 5, 5), at(30)));
   EXPECT_TRUE(w.is_stalled(sample(1, 5, 5), at(31)));
   EXPECT_FALSE(w.is_stalled(sample(1, 6, 5), at(32))) << "it goes on";
+}
+
+TEST(progress, what_other_nodes_compute_is_not_judged) {
+  progress_watch w;
+  for (int s = 0; s < 300; s += 20) {
+    server_sample gateway = sample(1, 0, 0);
+    gateway.usage.pages_total = 0;
+    EXPECT_FALSE(w.is_stalled(gateway, at(s))) << s;
+  }
 }
 
 TEST(progress, a_long_step_is_no_stall) {
