@@ -188,6 +188,14 @@ result<question> remove_node(const call& c, const api_backend& on) {
   }};
 }
 
+result<question> get_load(const call& c, const api_backend& on) {
+  ATOLL_TRY(no_more(c));
+  const auto rows = on.expert_rows ? on.expert_rows() : std::vector<std::vector<std::uint64_t>>{};
+  return question{[rows](cluster::control&, time_point_ns) -> result<api_reply> {
+    return api_reply{200, load_json(rows)};
+  }};
+}
+
 result<question> list_operations(const call& c, const api_backend&) {
   ATOLL_TRY(no_more(c));
   return question{[](cluster::control& s, time_point_ns now) -> result<api_reply> {
@@ -281,6 +289,8 @@ private:
   void live(call&& c);
   void ready(call&& c);
   void document(call&& c);
+  void version(call&& c);
+  void page(call&& c);
 
   api_backend on_;
   std::shared_ptr<waiting_clients> waiting_ = std::make_shared<waiting_clients>();
@@ -299,6 +309,7 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/join-tokens", access::read, list_tokens},
       {"POST", "/api/v1/join-tokens", access::admin, create_token},
       {"DELETE", "/api/v1/join-tokens/{id}", access::admin, revoke_token},
+      {"GET", "/api/v1/load", access::read, get_load},
       {"GET", "/api/v1/operations", access::read, list_operations},
       {"GET", "/api/v1/operations/{id}", access::read, get_operation},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
@@ -307,6 +318,9 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/openapi.json", access::open, nullptr, &impl::document},
       {"GET", "/live", access::open, nullptr, &impl::live},
       {"GET", "/ready", access::open, nullptr, &impl::ready},
+      {"GET", "/version", access::open, nullptr, &impl::version},
+      {"GET", "/", access::open, nullptr, &impl::page},
+      {"GET", "/static/{id}", access::open, nullptr, &impl::page},
   };
   return all;
 }
@@ -523,6 +537,19 @@ void cluster_api::impl::ready(call&& c) {
 void cluster_api::impl::document(call&& c) {
   auto file = serve::web_file("/api/v1/openapi-cluster.json");
   c.answer->reply(file ? std::move(*file) : serve::problem(404, "not found", "no description"));
+}
+
+void cluster_api::impl::version(call&& c) {
+  http::response r;
+  r.body = serve::version_json({"cluster"});
+  c.answer->reply(std::move(r));
+}
+
+/// The dashboard.
+void cluster_api::impl::page(call&& c) {
+  auto file = serve::web_file(c.request.path);
+  c.answer->reply(file ? std::move(*file)
+                       : serve::problem(404, "not found", "there is nothing at " + c.request.path));
 }
 
 std::vector<api_route> cluster_api::routes() {

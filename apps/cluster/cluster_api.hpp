@@ -37,6 +37,8 @@ struct api_backend {
   std::function<std::int64_t()> unix_ms;
   /// A node's certificates are worth nothing from now on. Any thread.
   std::function<void(node_id)> removed;
+  /// Rows that each expert has computed, [layer][expert]; a layer without experts has none.
+  std::function<std::vector<std::vector<std::uint64_t>>()> expert_rows;
   std::string name;         // of the cluster, for people
   std::string fingerprint;  // of its authority, for tokens
 };

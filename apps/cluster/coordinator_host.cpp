@@ -162,6 +162,10 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
     }
     if (told) told();
   };
+  b.expert_rows = [this] {
+    const std::lock_guard lock{mutex_};
+    return expert_rows_;
+  };
   b.name = card_.name;
   b.fingerprint = authority_.fingerprint();
   api_ = std::make_unique<cluster_api>(std::move(b));
@@ -209,6 +213,11 @@ void coordinator_host::tick(actors::node& on) {
                                    },
                                    nullptr});
     if (asked.has_error()) log_error("journal not compacted: " + asked.error().message());
+  }
+  auto rows = on.counters().expert_rows;
+  {
+    const std::lock_guard lock{mutex_};
+    expert_rows_ = std::move(rows);
   }
   if (!http_ || unix_s() < certificate_due_s_) return;
   auto renewed = issue_api_certificate();

@@ -50,7 +50,8 @@ public:
   /// Of the API, while it listens.
   const std::string& url() const noexcept { return url_; }
 
-  /// Every second or so: compacts the journal, renews the API's certificate.
+  /// Every second or so: compacts the journal, renews the API's certificate, and looks
+  /// at the experts' load.
   void tick(actors::node& on);
 
   /// Reads the keys of the API again; the old ones stay where that fails.
@@ -72,6 +73,7 @@ private:
   std::int64_t certificate_due_s_ = 0;
   mutable std::mutex mutex_;
   std::set<node_id> removed_;
+  std::vector<std::vector<std::uint64_t>> expert_rows_;  // as of the last tick
   std::string url_;
   std::unique_ptr<enrolment> joins_;
   std::unique_ptr<cluster_api> api_;

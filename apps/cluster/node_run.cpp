@@ -2,6 +2,7 @@
 
 #include "actors/node.hpp"
 #include "apps/build_info.hpp"
+#include "apps/cluster/api_forward.hpp"
 #include "apps/cluster/coordinator_host.hpp"
 #include "apps/cluster/init.hpp"
 #include "apps/cluster/joining.hpp"
@@ -123,7 +124,8 @@ private:
   std::optional<data_path> data_;
   std::string control_listen_;
   bool is_announced_ = false;
-  std::unique_ptr<serve::server> http_;  // of a gateway; over all lives
+  std::unique_ptr<api_forward> operators_;  // of a gateway: their requests, to the coordinator
+  std::unique_ptr<serve::server> http_;     // of a gateway; over all lives
   std::shared_ptr<node_life> life_;
   std::unique_ptr<node_paths> paths_;
   std::unique_ptr<actors::node> node_;
@@ -362,6 +364,12 @@ result<void> node_process::serve() {
   m.fingerprint = serve::system_fingerprint(*model_.weights, model_.options);
   m.defaults = defaults;
   http_->open(*node_, std::move(m));
+  if (operators_) return {};
+  operators_ = std::make_unique<api_forward>(card_.server, o_.dir + "/ca.pem");
+  http_->forward(
+      [to = operators_.get()](http::request&& r, std::shared_ptr<http::exchange> answer) {
+        to->handle(std::move(r), std::move(answer));
+      });
   return {};
 }
 

@@ -69,6 +69,15 @@ json::object to_json(const cluster::node_view& n) {
           {"epoch", n.used.value}};
 }
 
+json::object load_json(const std::vector<std::vector<std::uint64_t>>& rows) {
+  json::array layers;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].empty()) continue;
+    layers.push_back({{"layer", i}, {"experts", json::array(rows[i].begin(), rows[i].end())}});
+  }
+  return {{"layers", std::move(layers)}};
+}
+
 json::object to_json(const cluster::operation& o) {
   return {{"id", o.id},
           {"kind", cluster::to_string(o.kind)},

@@ -7,8 +7,10 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace atl::ops {
 
@@ -17,6 +19,8 @@ namespace atl::ops {
 /// copies it should have, and that none is being loaded.
 std::string what_is_wrong(const cluster::cluster_view& v);
 
+/// Rows by layer and expert, of layers that have experts.
+boost::json::object load_json(const std::vector<std::vector<std::uint64_t>>& rows);
 boost::json::object to_json(const cluster::node_view& n);
 boost::json::object to_json(const cluster::operation& o);
 boost::json::object to_json(const cluster::event& e);

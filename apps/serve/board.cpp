@@ -268,6 +268,19 @@ http::response problem(int status, std::string_view title, std::string_view deta
   return r;
 }
 
+std::string version_json(std::initializer_list<std::string_view> parts) {
+  const apps::build_info b = apps::this_build();
+  std::string text = "{\"version\":" + quoted(b.version) +
+                     ",\"commit\":" + (b.commit.empty() ? "null" : quoted(b.commit)) +
+                     ",\"parts\":[";
+  for (const std::string_view part : parts) {
+    if (part.empty()) continue;
+    if (!text.ends_with('[')) text += ',';
+    text += quoted(part);
+  }
+  return text + "]}";
+}
+
 board::board(board_options options) : impl_{std::make_unique<impl>(std::move(options))} {}
 board::~board() = default;
 

@@ -12,6 +12,7 @@
 #include "runtime/base/clock.hpp"
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -70,6 +71,10 @@ private:
 
 /// An error of /api, as application/problem+json (RFC 9457).
 http::response problem(int status, std::string_view title, std::string_view detail);
+
+/// GET /version: the build, and which parts of the API are here ("generation", "cluster"; empty
+/// names are left out).
+std::string version_json(std::initializer_list<std::string_view> parts);
 
 /// The dashboard's files by path ("/", "/static/board.js", "/api/v1/openapi.json"), built into the
 /// program; empty where there is none of that name.

@@ -1,6 +1,5 @@
 #include "apps/serve/front.hpp"
 
-#include "apps/build_info.hpp"
 #include "apps/json_text.hpp"
 #include "apps/openai/api_error.hpp"
 
@@ -70,20 +69,48 @@ void front::close(std::string why) {
   parts_ = {nullptr, nullptr, std::move(why)};
 }
 
+void front::forward(http::handler to_cluster) {
+  const std::lock_guard lock{mutex_};
+  cluster_ = std::move(to_cluster);
+}
+
+http::handler front::to_cluster(const http::request& request, const route_match& match) const {
+  const bool is_of_operators = request.path.starts_with("/api/v1/") &&
+                               (!options_.splits || request.listener == admin_listener);
+  const bool is_own = match.is_found ? match.where != target::experts : !match.allow.empty();
+  if (!is_of_operators || is_own) return nullptr;
+  const std::lock_guard lock{mutex_};
+  return cluster_;
+}
+
 front::parts front::now() const {
   const std::lock_guard lock{mutex_};
   return parts_;
 }
 
+std::optional<http::response> front::origin_refusal(const http::request& request) const {
+  const bool is_admin = request.listener == admin_listener;
+  if (origin_allowed(request, is_admin ? options_.admin_origin : options_.main_origin))
+    return std::nullopt;
+  return error_at(request.path,
+                  {403,
+                   "permission_error",
+                   "requests of web pages from elsewhere, and for other host names, are not "
+                   "taken here without keys"});
+}
+
 std::optional<http::response>
 front::refusal(const http::request& request, const route_match& match, openai::caller& who) const {
-  const bool is_admin = request.listener == admin_listener;
-  if (!origin_allowed(request, is_admin ? options_.admin_origin : options_.main_origin))
+  if (auto refused = origin_refusal(request)) return refused;
+  if (to_cluster(request, match)) {
+    if (request.listener == admin_listener ? options_.admin_is_private : options_.main_is_private)
+      return std::nullopt;
     return error_at(request.path,
                     {403,
                      "permission_error",
-                     "requests of web pages from elsewhere, and for other host names, are not "
-                     "taken here without keys"});
+                     "an operator's key would travel in clear text; ask the coordinator, or give "
+                     "this gateway a certificate (--tls-cert)"});
+  }
   if (!match.is_found) {
     if (match.allow.empty())
       return error_at(request.path,
@@ -134,10 +161,8 @@ http::response front::probe(target where, const parts& p) const {
   switch (where) {
   case target::live: return plain_json(200, "{\"status\":\"ok\"}");
   case target::version: {
-    const apps::build_info b = apps::this_build();
-    return plain_json(200,
-                      "{\"version\":" + quoted(b.version) +
-                          ",\"commit\":" + (b.commit.empty() ? "null" : quoted(b.commit)) + "}");
+    const std::lock_guard lock{mutex_};
+    return plain_json(200, version_json({"generation", cluster_ ? "cluster" : ""}));
   }
   default:
     return plain_json(is_ready ? 200 : 503,
@@ -149,6 +174,8 @@ void front::handle(http::request&& request, std::shared_ptr<http::exchange> answ
   route_match match = find_route(request.method, request.path, request.listener, options_.splits);
   openai::caller who;
   if (auto refused = refusal(request, match, who)) return answer->reply(std::move(*refused));
+  if (const auto cluster = to_cluster(request, match))
+    return cluster(std::move(request), std::move(answer));
   const parts p = now();
   switch (match.where) {
   case target::health:

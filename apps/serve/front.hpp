@@ -22,6 +22,8 @@ struct front_options {
   const key_store* keys = nullptr;  // null: none are asked for; outlives the front
   bool splits = false;              // there is an admin listener
   origin_policy main_origin, admin_origin;
+  // Nobody between can read what comes by that listener: loopback or TLS.
+  bool main_is_private = true, admin_is_private = true;
 };
 
 class front {
@@ -34,6 +36,8 @@ public:
 
   /// The model is there. Both outlive the front, or close() comes first.
   void open(openai::service* api, board* seen);
+  /// Of a cluster: what else is asked below /api/v1 goes there, and is not asked for keys here.
+  void forward(http::handler to_cluster);
   /// What the probes say. Empty: ready.
   void set_state(std::string why_not_ready);
   /// No API any more; probes say why.
@@ -47,13 +51,17 @@ private:
   };
 
   parts now() const;
+  /// Null: the request is this process's own.
+  http::handler to_cluster(const http::request& request, const route_match& match) const;
   std::optional<http::response>
   refusal(const http::request& request, const route_match& match, openai::caller& who) const;
+  std::optional<http::response> origin_refusal(const http::request& request) const;
   http::response probe(target where, const parts& p) const;
 
   front_options options_;
   mutable std::mutex mutex_;
   parts parts_;
+  http::handler cluster_;
 };
 
 }  // namespace atl::serve

@@ -62,6 +62,10 @@ result<void> server::bind() {
   options.splits = !settings_.admin.address.empty();
   options.main_origin = policy_of(settings_.listen.address, has_keys);
   options.admin_origin = policy_of(settings_.admin.address, has_keys);
+  options.main_is_private =
+      options.main_origin.is_loopback || !settings_.listen.certificate.empty();
+  options.admin_is_private =
+      options.admin_origin.is_loopback || !settings_.admin.certificate.empty();
   front_ = std::make_unique<front>(std::move(options));
 
   http::server_options o;

@@ -64,6 +64,9 @@ public:
   /// Requests that still run end. Probes and later requests are told why there is no answer.
   void close(const std::string& why);
 
+  /// See front::forward().
+  void forward(http::handler to_cluster) { front_->forward(std::move(to_cluster)); }
+
   /// Looks at the state of everything, for board and probes. Nothing while it is closed.
   void sample();
   /// Takes those settings that may change while it runs.

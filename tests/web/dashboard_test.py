@@ -14,57 +14,12 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/serve"))
+sys.path[:0] = [str(ROOT / "tests/serve"), str(ROOT / "tests/web")]
 
 from harness import PATIENCE, Server, run_atoll, until  # noqa: E402
+from watched import CHROMIUM, Watched  # noqa: E402
 
-CHROMIUM = "/usr/bin/chromium"
-WAIT_MS = 20000 * PATIENCE
 PROMPTS = ("In the beginning God created", "ROMEO:", "床前明月光，")
-expect.set_options(timeout=WAIT_MS)
-
-
-class Watched:
-    """A page whose complaints and requests are kept."""
-
-    def __init__(self, browser, url, width=1280, scheme="light"):
-        self.url = url
-        self.context = browser.new_context(viewport={"width": width, "height": 800},
-                                           color_scheme=scheme)
-        self.errors, self.requests = [], []
-        self.context.on("request", lambda r: self.requests.append(r.url))
-        self.page = self.context.new_page()
-        self.page.on("console", lambda m: m.type in ("error", "warning")
-                     and self.errors.append(m.text))
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.goto(url, wait_until="domcontentloaded")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        self.context.close()
-        if kind is None:
-            assert not self.errors
-            outside = [u for u in self.requests if not u.startswith(self.url + "/")]
-            assert self.requests and not outside
-
-    def at(self, selector):
-        return self.page.locator(selector)
-
-    def forgive(self, pattern):
-        """Removes complaints that the test has provoked; there must be some."""
-        kept = [e for e in self.errors if not re.search(pattern, e)]
-        assert len(kept) < len(self.errors), self.errors
-        self.errors[:] = kept
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 // The cluster's API over the coordinator's real mind, without sockets or actors.
+#include "apps/cluster/api_forward.hpp"
 #include "apps/cluster/cluster_api.hpp"
 #include "apps/serve/board.hpp"
 #include "apps/serve/keys.hpp"
@@ -76,6 +77,7 @@ protected:
     };
     b.trouble = [this] { return trouble_; };
     b.keys = keys_.get();
+    b.expert_rows = [] { return std::vector<std::vector<std::uint64_t>>{{}, {3, 0, 4}}; };
     b.joins = joins_.get();
     b.after = [this](std::chrono::milliseconds, std::function<void()> what) {
       later_.push_back(std::move(what));
@@ -403,6 +405,36 @@ TEST_F(cluster_api_test, so_many_clients_may_wait_and_no_more) {
   EXPECT_FALSE(send("GET", "/api/v1/events?since=1000000&wait=60")->got.has_value());
 }
 
+TEST_F(cluster_api_test, tells_the_rows_of_experts_and_leaves_out_layers_without) {
+  const reply load = ask("GET", "/api/v1/load");
+  ASSERT_EQ(load.status, 200);
+  EXPECT_EQ(load.o(), json::parse(R"({"layers":[{"layer":1,"experts":[3,0,4]}]})").as_object());
+  EXPECT_EQ(ask("GET", "/api/v1/load", "", "").status, 401);
+  EXPECT_EQ(ask("GET", "/api/v1/load?layer=1").status, 400);
+}
+
+TEST_F(cluster_api_test, shows_the_dashboard_to_everybody_and_says_that_it_is_a_cluster) {
+  for (const std::string path : {"/", "/static/board.js", "/static/cluster.css"}) {
+    const auto page = send("GET", path, "", "");
+    ASSERT_TRUE(page->got) << path;
+    EXPECT_EQ(page->got->status, 200) << path;
+    EXPECT_FALSE(page->got->body.empty()) << path;
+  }
+  EXPECT_EQ(ask("GET", "/static/keys", "", "").status, 404);
+  EXPECT_EQ(ask("POST", "/", "", "").status, 405);
+  EXPECT_EQ(ask("GET", "/version", "", "").o().at("parts"), (json::array{"cluster"}));
+}
+
+TEST(api_forward, lets_nobody_wait_for_events_for_long) {
+  EXPECT_EQ(forwarded_query(""), "");
+  EXPECT_EQ(forwarded_query("since=7&wait=30"), "since=7&wait=5");
+  EXPECT_EQ(forwarded_query("wait=5&since=7"), "wait=5&since=7");
+  // What the coordinator refuses, it refuses itself.
+  EXPECT_EQ(forwarded_query("wait=61"), "wait=61");
+  EXPECT_EQ(forwarded_query("wait=x&force=true"), "wait=x&force=true");
+  EXPECT_EQ(forwarded_query("wait=99999999999999999999"), "wait=99999999999999999999");
+}
+
 TEST_F(cluster_api_test, its_description_names_the_routes_that_are_there_and_no_others) {
   const reply document = ask("GET", "/api/v1/openapi.json", "", "");
   ASSERT_EQ(document.status, 200);
@@ -437,6 +469,8 @@ TEST_F(cluster_api_test, its_answers_have_the_fields_that_the_description_names)
   expect_fields(d, "Node", ask("GET", "/api/v1/nodes/1").o());
   const reply whole = ask("GET", "/api/v1/cluster");
   expect_fields(d, "Cluster", whole.o());
+  expect_fields(d, "Load", ask("GET", "/api/v1/load").o());
+  expect_fields(d, "Version", ask("GET", "/version").o());
   const reply events = ask("GET", "/api/v1/events");
   expect_fields(d, "Event", events.o().at("items").at(0).as_object());
   const reply token = ask("POST", "/api/v1/join-tokens", R"({"roles":["expert"]})");

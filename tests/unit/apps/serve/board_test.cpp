@@ -144,7 +144,7 @@ TEST_F(board_test, answers_what_it_does_not_know_with_a_problem) {
 
 TEST(web_files, are_served_with_a_policy_that_keeps_others_out) {
   for (const std::string path :
-       {"/", "/static/board.js", "/static/board.css", "/static/icon.svg"}) {
+       {"/", "/static/board.js", "/static/cluster.js", "/static/board.css", "/static/icon.svg"}) {
     const auto file = web_file(path);
     ASSERT_TRUE(file) << path;
     EXPECT_FALSE(file->body.empty()) << path;

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""The dashboard in Chromium, before a cluster of five processes. Part of tests/serve/run.sh.
+
+Usage: cluster_dashboard_test.py --screenshot     writes docs/images/cluster-*.webp
+"""
+
+import base64
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/chaos"), str(ROOT / "tests/web")]
+
+from cluster import BINARY, PATIENCE, Ledger, LocalCluster, bodies, until  # noqa: E402
+from watched import CHROMIUM, Watched  # noqa: E402
+
+OPTIONS = ("--attention-nodes", "1", "--expert-nodes", "2", "--replicas", "2", "--restart")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(*OPTIONS) as running:
+        running.key = pathlib.Path(running.info["admin_key_file"]).read_text("ascii").strip()
+        yield running
+
+
+def sign_in(seen, key):
+    seen.at("#sign-in").click()
+    seen.at("#ask-key").fill(key)
+    seen.page.keyboard.press("Enter")
+
+
+def signed_in(browser, cluster, **context):
+    seen = Watched(browser, cluster.url, **context)
+    sign_in(seen, cluster.key)
+    expect(seen.at(".node")).to_have_count(5)
+    return seen
+
+
+def card(seen, node):
+    return seen.at(f'.node[data-key="{node.id}"]')
+
+
+def focus(seen, selector):
+    """Moves by the Tab key alone."""
+    for _ in range(80):
+        seen.page.keyboard.press("Tab")
+        if seen.at(f"{selector}:focus").count():
+            return
+    raise AssertionError(f"the Tab key does not reach {selector}")
+
+
+def test_only_operators_see_the_cluster(browser, cluster):
+    with Watched(browser, cluster.url) as seen:
+        expect(seen.at("#state")).to_have_text("Ready")
+        expect(seen.at("#locked")).to_be_visible()
+        expect(seen.at("#h-throughput")).to_be_visible()
+        for hidden in ("#h-cluster", "#h-experts", "#h-events", "#h-operations", "#h-kv"):
+            expect(seen.at(hidden)).to_be_hidden()
+        sign_in(seen, "sk-atoll-wrong")
+        expect(seen.at("#ask-why")).to_contain_text("does not know that key")
+        seen.at("#ask-key").fill(cluster.key)
+        seen.page.keyboard.press("Enter")
+        expect(seen.at(".node")).to_have_count(5)
+        expect(seen.at("#cluster-word")).to_have_text("Healthy")
+        for node in cluster.nodes:
+            expect(card(seen, node)).to_contain_text(node.name)
+        expect(seen.at("#events")).to_contain_text("joined as attention")
+        assert cluster.key not in seen.page.content() + "".join(seen.requests)
+        seen.at("#forget").click()
+        expect(seen.at("#locked")).to_be_visible()
+        expect(seen.at("#h-cluster")).to_be_hidden()
+        assert seen.page.evaluate("sessionStorage.length + localStorage.length") == 0
+        seen.forgive("status of 401")
+
+
+def test_a_death_is_shown_and_the_recovery(browser, cluster):
+    victim = cluster.of("expert")[0]
+    with signed_in(browser, cluster, width=1600) as seen, \
+            Ledger(cluster.url, bodies(64), 2) as ledger:
+        expect(seen.at("#hottest")).to_contain_text("Hottest")
+        expect(seen.at("#live-rows tr").first).to_be_visible()
+        begun = time.monotonic()
+        victim.kill()
+        expect(card(seen, victim)).to_have_attribute(
+            "data-state", re.compile("absent|suspect"), timeout=3000 * PATIENCE)
+        shown = time.monotonic() - begun
+        print(f"shown after {shown:.2f} s")
+        expect(seen.at("#cluster-word")).to_have_text(re.compile("Reduced|Recovering"))
+        expect(seen.at("#events")).to_contain_text(f"node {victim.id} died")
+        expect(seen.at("#recoveries li").first).to_contain_text(
+            re.compile(rf"node {victim.id} died.* s later epoch"))
+        expect(seen.at("#cluster-word")).to_have_text("Healthy", timeout=30000 * PATIENCE)
+        expect(card(seen, victim)).to_have_attribute("data-state", "alive")
+        assert seen.at("#health-strip rect").count() >= 3
+        ledger.stop()
+        assert ledger.answers and not [a.error for a in ledger.answers if a.error]
+    cluster.follow_restarts()
+
+
+def test_a_node_is_drained_by_keyboard_after_a_question(browser, cluster):
+    node = cluster.of("expert")[1]
+    with signed_in(browser, cluster) as seen:
+        drain = f'.node[data-key="{node.id}"] [data-key="drain"]'
+        focus(seen, drain)
+        seen.page.keyboard.press("Enter")
+        expect(seen.at("#confirm")).to_be_visible()
+        expect(seen.at("#confirm-says")).to_contain_text("Other nodes take over")
+        seen.page.keyboard.press("Escape")
+        expect(seen.at("#confirm")).to_be_hidden()
+        expect(seen.at(f"{drain}:focus")).to_have_count(1)
+        assert not cluster.operator("cluster", "status")["operations"]
+        seen.page.keyboard.press("Enter")
+        focus(seen, "#confirm-yes")
+        seen.page.keyboard.press("Enter")
+        expect(seen.at("#told")).to_contain_text(f"Drain, node {node.id} ({node.name}): asked for")
+        expect(card(seen, node)).to_have_attribute("data-state", "drained")
+        expect(seen.at("#operations-rows")).to_contain_text("drain")
+        focus(seen, f'.node[data-key="{node.id}"] [data-key="uncordon"]')
+        seen.page.keyboard.press("Enter")
+        focus(seen, "#confirm-yes")
+        seen.page.keyboard.press("Enter")
+        expect(card(seen, node)).to_have_attribute("data-state", "alive")
+
+
+def test_a_refusal_is_told_in_the_words_of_the_api(browser, cluster):
+    made = subprocess.run([BINARY, "key", "create", "--file",
+                           f"{cluster.info['dir']}/coordinator/keys", "--name", "looker",
+                           "--scope", "read"], capture_output=True, text=True, check=True)
+    reader = next(w for w in made.stdout.split() if w.startswith("sk-atoll-"))
+    cluster.of("coordinator")[0].signal(signal.SIGHUP)
+    until("the key is known", lambda: "reloaded" in cluster.logs()["coordinator.log"])
+    with Watched(browser, cluster.url) as seen:
+        sign_in(seen, reader)
+        card(seen, cluster.of("attention")[0]).get_by_role("button", name="Cordon").click()
+        seen.at("#confirm-yes").click()
+        expect(seen.at("#confirm-error")).to_have_text(
+            "this key's scopes are read; this asks for admin")
+        seen.at("#confirm-no").click()
+        expect(seen.at("#confirm")).to_be_hidden()
+        seen.forgive("status of 403")
+
+
+def test_the_coordinator_shows_the_same_by_itself(browser, cluster):
+    with Watched(browser, cluster.info["control"], ignore_https_errors=True) as seen:
+        expect(seen.at("#ask")).to_be_visible()
+        seen.at("#ask-key").fill(cluster.key)
+        seen.page.keyboard.press("Enter")
+        expect(seen.at(".node")).to_have_count(5)
+        expect(seen.at("#state")).to_have_text("Ready")
+        expect(seen.at("#hottest")).to_contain_text("Hottest")
+        expect(seen.at("#h-throughput")).to_be_hidden()
+        expect(seen.at("#h-live")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1600])
+def test_the_page_fits_and_everything_has_a_name(browser, cluster, scheme, width):
+    with signed_in(browser, cluster, width=width, scheme=scheme) as seen:
+        expect(seen.at("#hottest")).to_contain_text("Hottest")
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        page = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        lightness = sum(int(x) for x in re.findall(r"\d+", page)[:3]) / 3
+        assert lightness > 200 if scheme == "light" else lightness < 50
+        buttons = seen.page.get_by_role("button")
+        for i in range(buttons.count()):
+            assert buttons.nth(i).get_attribute("aria-label") or buttons.nth(i).inner_text()
+        for role in ("Cluster", "Timeline", "Experts", "Operations", "Events"):
+            assert seen.page.get_by_role("region", name=re.compile(f"^{role}")).count() >= 1
+
+
+SHOTS = {"light": {"width": 1600, "height": 1360}, "dark": {"width": 1600, "height": 1360},
+         "phone": {"width": 390, "height": 844}}
+
+
+def screenshot(folder):
+    with LocalCluster(*OPTIONS) as cluster, sync_playwright() as playwright, \
+            Ledger(cluster.url, bodies(200), 6):
+        cluster.key = pathlib.Path(cluster.info["admin_key_file"]).read_text("ascii").strip()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        pages = {name: signed_in(browser, cluster, width=size["width"],
+                                 scheme="dark" if name == "dark" else "light")
+                 for name, size in SHOTS.items()}
+        line = pages["phone"].at("#lane-tokens-line")
+        until("half a minute has been drawn", lambda: line.get_attribute("d").count("L") > 30, 60)
+        cluster.of("expert")[0].kill()
+        expect(card(pages["light"], cluster.of("expert")[0])).to_have_attribute(
+            "data-state", "absent")
+        for name, seen in pages.items():
+            seen.page.set_viewport_size(SHOTS[name])
+            shot = seen.context.new_cdp_session(seen.page).send(
+                "Page.captureScreenshot", {"format": "webp", "quality": 82})
+            (folder / f"cluster-{name}.webp").write_bytes(base64.b64decode(shot["data"]))
+        browser.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--screenshot"]:
+        sys.exit(__doc__)
+    expect.set_options(timeout=20000)
+    screenshot(ROOT / "docs/images")
