@@ -70,6 +70,10 @@ std::vector<std::uint32_t> matched_names(const layer_state& filled, const layer_
   return name;
 }
 
+/// Rounds of search times experts times nodes: few where there are many of both, for they take long
+/// and gain little.
+constexpr std::size_t search_effort = 30'000;
+
 std::optional<layer_state> build_anew(const layer_work& w) {
   const std::optional<layer_state> filled = fill(w.problem, w.bound);
   if (!filled) return std::nullopt;
@@ -80,10 +84,13 @@ std::optional<layer_state> build_anew(const layer_work& w) {
   if (!w.is_empty) name = matched_names(*filled, *w.present);
   for (std::uint32_t e = 0; e < w.problem.experts(); ++e)
     for (const copy_of_expert& c : filled->copies(e)) state.add(e, name[c.node], c.load);
-  cover(state, no_limit);
+  if (w.problem.is_cover_firm) cover(state, no_limit);
   constexpr double enough = 1 + 1e-4;
   balance(state, w.bound * enough, no_limit, w.problem.experts() + w.problem.nodes());
+  search(state, w.bound * enough, search_effort / (w.problem.experts() * w.problem.nodes()));
   prune(state);
+  if (!w.problem.is_cover_firm) cover(state, no_limit);
+  state.settle();
   return state;
 }
 
@@ -92,13 +99,19 @@ std::optional<layer_state> run(const layer_work& w,
                                double enough,
                                std::size_t moved_max,
                                std::size_t steps_max,
+                               std::size_t late_moves,
                                std::vector<milestone>* path) {
   layer_state state = *w.present;
   if (!place_missing(state)) return std::nullopt;
   drain(state, moved_max);
-  cover(state, moved_max);
+  if (w.problem.is_cover_firm) cover(state, moved_max);
   std::vector<milestone> reached = balance(state, enough, moved_max, steps_max);
   prune(state);
+  const std::size_t moved = state.moved();
+  if (!w.problem.is_cover_firm) {
+    cover(state, late_moves > no_limit - moved ? no_limit : moved + late_moves);
+    state.settle();
+  }
   if (path != nullptr) *path = std::move(reached);
   return state;
 }
@@ -120,7 +133,7 @@ result<void> explore(const balance_input& input, layer_work& w, std::size_t laye
     return {};
   }
   const std::size_t steps = w.problem.experts() + w.problem.nodes();
-  const auto improved = run(w, w.bound * enough, no_limit, steps, &w.path);
+  const auto improved = run(w, w.bound * enough, no_limit, steps, 0, &w.path);
   if (!improved) return no_room();
   if (improved->finish() > w.bound * enough && may_rebuild(w)) {
     w.anew = build_anew(w);
@@ -169,8 +182,8 @@ next_offer(const layer_work& w, std::size_t layer, std::size_t moves_left, doubl
   return best;
 }
 
-/// Spends the moves where they gain most.
-void decide(std::vector<layer_work>& work, std::size_t moves, double hysteresis) {
+/// Spends the moves where they gain most; those that are left.
+std::size_t decide(std::vector<layer_work>& work, std::size_t moves, double hysteresis) {
   std::vector<std::optional<offer>> offers(work.size());
   for (std::size_t l = 0; l < work.size(); ++l)
     if (!work[l].is_empty) offers[l] = next_offer(work[l], l, moves, hysteresis);
@@ -196,12 +209,13 @@ void decide(std::vector<layer_work>& work, std::size_t moves, double hysteresis)
     w.rest = is_small ? rest_reason::hysteresis : rest_reason::budget;
     w.left = most;
   }
+  return moves;
 }
 
 /// The copies of a layer as decided.
-result<layer_state> carry_out(const layer_work& w, std::size_t moved_max) {
+layer_state carry_out(const layer_work& w, double enough, std::size_t moved_max, std::size_t late) {
   if (w.takes_anew) return *w.anew;
-  std::optional<layer_state> state = run(w, 0, moved_max, w.steps, nullptr);
+  std::optional<layer_state> state = run(w, w.bound * enough, moved_max, w.steps, late, nullptr);
   ATOLL_ASSERT(state.has_value());
   return *state;
 }
@@ -309,13 +323,18 @@ result<balance_plan> plan_balance(const balance_input& input) {
     if (!w.is_empty) base += w.path.front().moved;
   }
   const bool is_short = base > moves;
-  decide(work, is_short ? 0 : moves - base, input.options.hysteresis);
+  std::size_t late = decide(work, is_short ? 0 : moves - base, input.options.hysteresis);
   balance_plan plan;
   for (std::size_t l = 0; l < work.size(); ++l) {
-    const std::size_t allowed = is_short ? moves : no_limit;
-    ATOLL_ASSIGN(const layer_state state, carry_out(work[l], allowed));
-    if (!work[l].is_empty) moves -= std::min(moves, state.moved());
-    tell(work[l], state, static_cast<std::uint32_t>(l), plan);
+    const layer_work& w = work[l];
+    const layer_state state =
+        carry_out(w, 1 + input.options.tolerance, is_short ? moves : no_limit, is_short ? 0 : late);
+    if (!w.is_empty) {
+      moves -= std::min(moves, state.moved());
+      const std::size_t planned = moves_at(w, w.steps);
+      late -= std::min(late, state.moved() - std::min(state.moved(), planned));
+    }
+    tell(w, state, static_cast<std::uint32_t>(l), plan);
   }
   plan.moved_bytes = plan.moved_experts * input.expert_bytes;
   return plan;

@@ -8,7 +8,8 @@
 //  1. no two copies of an expert on one node; no node above its memory; pinned copies stay;
 //  2. every expert has a copy (not bounded by the budget: a layer with a hole serves nobody);
 //  3. draining nodes hand over what they hold;
-//  4. every expert lives in two failure domains, as far as memory allows (option cover);
+//  4. every expert lives in two failure domains, where memory holds two copies of each (option
+//     cover); where it holds fewer, cover gets what balance leaves;
 //  5. balance, where it gains more than the hysteresis.
 // 3 to 5 move no more experts than the budget. A copy is given up only where its place is needed.
 // Shares are best possible for the copies there are; changing them moves nothing.

@@ -208,6 +208,7 @@ std::vector<layer_problem> problems_of(const balance_input& input) {
     layer_problem& p = problems[l];
     const double total = std::accumulate(input.loads[l].begin(), input.loads[l].end(), 0.0);
     const auto experts = static_cast<double>(input.loads[l].size());
+    std::size_t room = 0;
     for (const double load : input.loads[l])
       p.loads.push_back(total > 0 ? load / total : 1 / experts);
     for (std::size_t j = 0; j < input.nodes.size(); ++j) {
@@ -217,7 +218,9 @@ std::vector<layer_problem> problems_of(const balance_input& input) {
                           .domain = domains[j],
                           .takes = node.intake == node_intake::open,
                           .drains = node.intake == node_intake::draining});
+      room += node.intake == node_intake::open ? slots.of(j, l) : 0;
     }
+    p.is_cover_firm = p.wants_cover && room >= 2 * p.loads.size();
   }
   return problems;
 }
@@ -229,7 +232,8 @@ void shed(layer_state& state) {
     while (state.held_by(j).size() > problem.places[j].slots) {
       std::uint32_t out = nowhere;
       const auto rank = [&](std::uint32_t e) {
-        return std::tuple{state.is_pinned(e, j), !state.may_drop(e, j), state.load_of(e, j), e};
+        return std::tuple{
+            state.is_pinned(e, j), !state.may_drop_covered(e, j), state.load_of(e, j), e};
       };
       for (const std::uint32_t e : state.held_by(j))
         if (out == nowhere || rank(e) < rank(out)) out = e;

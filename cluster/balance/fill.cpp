@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace atl::cluster::balancing {
@@ -372,6 +373,38 @@ std::optional<layer_state> fill_greedily(const layer_problem& problem) {
 
 }  // namespace
 
+namespace {
+
+/// With H the h largest experts: they are on m nodes, at most as many as h and the slots to spare,
+/// and those hold besides what the slots of the others cannot. Loads fall, places by falling speed.
+double bound_of_company(const std::vector<double>& loads, const std::vector<place>& places) {
+  std::vector<double> smallest{0};  // sums of the 1, 2, ... smallest loads
+  for (auto load = loads.rbegin(); load != loads.rend(); ++load)
+    smallest.push_back(smallest.back() + *load);
+  std::vector<std::size_t> most;  // slots, falling
+  for (const place& p : places) most.push_back(p.slots);
+  std::sort(most.rbegin(), most.rend());
+  std::vector<std::size_t> held{0};  // slots of the 1, 2, ... nodes with the most
+  for (const std::size_t slots : most) held.push_back(held.back() + slots);
+  const std::size_t spare = held.back() - std::min(held.back(), loads.size());
+  double bound = 0;
+  double heavy = 0;
+  for (std::size_t h = 1; h <= loads.size() && h <= places.size(); ++h) {
+    heavy += loads[h - 1];
+    double least = std::numeric_limits<double>::max();
+    double speed = 0;
+    for (std::size_t m = 1; m <= std::min(places.size(), h + spare); ++m) {
+      speed += places[m - 1].speed;
+      const std::size_t elsewhere = std::min(held[places.size() - m], loads.size() - h);
+      least = std::min(least, (heavy + smallest[loads.size() - h - elsewhere]) / speed);
+    }
+    bound = std::max(bound, least);
+  }
+  return bound;
+}
+
+}  // namespace
+
 double lower_bound(const layer_problem& problem) {
   std::vector<double> loads = problem.loads;
   std::sort(loads.begin(), loads.end(), [](double a, double b) { return a > b; });
@@ -399,6 +432,7 @@ double lower_bound(const layer_problem& problem) {
   std::sort(places.begin(), places.end(), [](const place& a, const place& b) {
     return a.speed > b.speed;
   });
+  bound = std::max(bound, bound_of_company(loads, places));
   std::vector<double> fastest;  // speeds of the 1, 2, ... fastest together
   for (const place& p : places) fastest.push_back(p.speed + (fastest.empty() ? 0 : fastest.back()));
   const auto fits = [&](double finish) {

@@ -1,5 +1,7 @@
 #include "cluster/balance/improve.hpp"
 
+#include "runtime/base/random.hpp"
+
 #include <algorithm>
 #include <numeric>
 #include <optional>
@@ -8,6 +10,11 @@
 namespace atl::cluster::balancing {
 
 namespace {
+
+bool may_take(const layer_state& state, std::uint32_t j) {
+  const place& p = state.problem().places[j];
+  return p.takes && !p.drains && p.slots > 0;
+}
 
 std::vector<std::uint32_t> heaviest_first(const layer_problem& problem) {
   std::vector<std::uint32_t> order(problem.experts());
@@ -20,10 +27,14 @@ std::vector<std::uint32_t> heaviest_first(const layer_problem& problem) {
 
 /// A copy on a full node that makes way: one that others can do without and that carries least, or
 /// `nowhere`.
-std::uint32_t victim_on(const layer_state& state, std::uint32_t j, bool keeps_cover) {
+enum class victims : std::uint8_t { any, covered, idle };
+
+/// `covered`: cover stays as it is. `idle`: and it carries no load.
+std::uint32_t victim_on(const layer_state& state, std::uint32_t j, victims which) {
   std::uint32_t best = nowhere;
   for (const std::uint32_t f : state.held_by(j)) {
-    if (!state.may_drop(f, j, keeps_cover)) continue;
+    if (which == victims::any ? !state.may_drop(f, j) : !state.may_drop_covered(f, j)) continue;
+    if (which == victims::idle && state.load_of(f, j) > tiny) continue;
     if (best == nowhere ||
         std::pair{state.load_of(f, j), f} < std::pair{state.load_of(best, j), best})
       best = f;
@@ -35,15 +46,14 @@ std::uint32_t victim_on(const layer_state& state, std::uint32_t j, bool keeps_co
 /// made free. `nowhere` if there is none that is `allowed`.
 template <class Allowed>
 std::uint32_t
-place_copy(layer_state& state, std::uint32_t e, double load, bool keeps_cover, Allowed&& allowed) {
+place_copy(layer_state& state, std::uint32_t e, double load, victims which, Allowed&& allowed) {
   const layer_problem& problem = state.problem();
   std::uint32_t best = nowhere;
   bool best_is_free = false;
   for (std::uint32_t j = 0; j < problem.nodes(); ++j) {
-    const place& p = problem.places[j];
-    if (!p.takes || p.drains || p.slots == 0 || state.holds(j, e) || !allowed(j)) continue;
+    if (!may_take(state, j) || state.holds(j, e) || !allowed(j)) continue;
     const bool is_free = state.has_room(j);
-    if (!is_free && (best_is_free || victim_on(state, j, keeps_cover) == nowhere)) continue;
+    if (!is_free && (best_is_free || victim_on(state, j, which) == nowhere)) continue;
     const auto later = [&](std::uint32_t at) {
       return (state.load_at(at) + load) / problem.places[at].speed;
     };
@@ -53,14 +63,27 @@ place_copy(layer_state& state, std::uint32_t e, double load, bool keeps_cover, A
     }
   }
   if (best == nowhere) return nowhere;
-  if (!best_is_free) state.remove(victim_on(state, best, keeps_cover), best);
+  if (!best_is_free) state.remove(victim_on(state, best, which), best);
   state.add(e, best, load);
   return best;
 }
 
+/// Both nodes take experts, neither copy is pinned or doubled by it, and firm cover stays.
+bool may_exchange(
+    const layer_state& state, std::uint32_t e, std::uint32_t i, std::uint32_t f, std::uint32_t j) {
+  if (!may_take(state, i) || !may_take(state, j)) return false;
+  if (state.holds(i, f) || state.holds(j, e)) return false;
+  if (state.is_pinned(e, i) || state.is_pinned(f, j)) return false;
+  const auto stays_covered = [&](std::uint32_t x, std::uint32_t from, std::uint32_t to) {
+    return !state.problem().is_cover_firm || state.is_covered(x, from, to) || !state.is_covered(x);
+  };
+  return stays_covered(e, i, j) && stays_covered(f, j, i);
+}
+
 class stepper {
 public:
-  stepper(layer_state& state, std::size_t moved_max) : state_{state}, moved_max_{moved_max} {}
+  stepper(layer_state& state, double enough, std::size_t moved_max)
+      : state_{state}, enough_{enough}, moved_max_{moved_max} {}
 
   bool step();
 
@@ -73,6 +96,11 @@ private:
     auto key() const { return std::tuple{e, i, f, j}; }
   };
 
+  struct held {
+    std::uint32_t expert = 0;
+    double load = 0;
+  };
+
   const layer_problem& problem() const { return state_.problem(); }
   bool is_critical(std::uint32_t j) const { return state_.is_critical()[j] != 0; }
   double slack(std::uint32_t j) const {
@@ -81,16 +109,17 @@ private:
   void offer(proposal p);
   void propose_copies();
   void propose_exchanges();
-  void propose_exchange(std::uint32_t e, std::uint32_t i, std::uint32_t j);
+  void propose_exchange(const held& e, std::uint32_t i, std::uint32_t j);
   std::uint32_t dispensable_on(std::uint32_t j) const;
-  bool stays_covered(std::uint32_t e, std::uint32_t from, std::uint32_t to) const;
   double shared_finish(std::uint32_t j) const;
   bool apply(const proposal& p);
 
   layer_state& state_;
+  double enough_;
   std::size_t moved_max_;
-  std::vector<proposal> best_;   // by falling gain
-  double load_ = 0, speed_ = 0;  // of the critical nodes
+  std::vector<std::vector<held>> held_;  // by node
+  std::vector<proposal> best_;           // by falling gain
+  double load_ = 0, speed_ = 0;          // of the critical nodes
 };
 
 constexpr std::size_t tries_of_a_step = 8;
@@ -110,7 +139,8 @@ void stepper::offer(proposal p) {
 std::uint32_t stepper::dispensable_on(std::uint32_t j) const {
   std::uint32_t best = nowhere;
   for (const std::uint32_t f : state_.held_by(j)) {
-    if (!state_.may_drop(f, j)) continue;
+    if (!(problem().is_cover_firm ? state_.may_drop_covered(f, j) : state_.may_drop(f, j)))
+      continue;
     double room = 0;
     for (const copy_of_expert& c : state_.copies(f))
       if (c.node != j && !is_critical(c.node)) room += slack(c.node);
@@ -138,7 +168,7 @@ void stepper::propose_copies() {
   experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
   for (std::uint32_t j = 0; j < problem().nodes(); ++j) {
     const place& p = problem().places[j];
-    if (is_critical(j) || !p.takes || p.drains || p.slots == 0) continue;
+    if (is_critical(j) || !may_take(state_, j)) continue;
     std::uint32_t f = nowhere;
     if (!state_.has_room(j)) {
       f = dispensable_on(j);
@@ -154,58 +184,61 @@ void stepper::propose_copies() {
   }
 }
 
-bool stepper::stays_covered(std::uint32_t e, std::uint32_t from, std::uint32_t to) const {
-  return !problem().wants_cover || state_.is_covered(e, from, to) || !state_.is_covered(e);
-}
-
-void stepper::propose_exchange(std::uint32_t e, std::uint32_t i, std::uint32_t j) {
-  const double from = state_.load_of(e, i);
-  for (const std::uint32_t f : state_.held_by(j)) {
-    if (state_.holds(i, f)) continue;
-    const double less = from - state_.load_of(f, j);
+void stepper::propose_exchange(const held& e, std::uint32_t i, std::uint32_t j) {
+  const double speed = problem().places[j].speed;
+  for (const held& f : held_[j]) {
+    const double less = e.load - f.load;
     if (less <= tiny) continue;
     const double here = state_.finish() - less / speed_;
-    const double there = (state_.load_at(j) + less) / problem().places[j].speed;
+    const double there = (state_.load_at(j) + less) / speed;
     const double gain = (state_.finish() - std::max(here, there)) / 2;
     if (gain <= 0 || (best_.size() == tries_of_a_step && gain <= best_.back().gain)) continue;
-    if (state_.is_pinned(e, i) || state_.is_pinned(f, j)) continue;
-    if (!stays_covered(e, i, j) || !stays_covered(f, j, i)) continue;
-    offer({.gain = gain, .e = e, .i = i, .f = f, .j = j});
+    if (!may_exchange(state_, e.expert, i, f.expert, j)) continue;
+    offer({.gain = gain, .e = e.expert, .i = i, .f = f.expert, .j = j});
   }
 }
 
 void stepper::propose_exchanges() {
   if (moved_max_ - std::min(moved_max_, state_.moved()) < 2) return;
-  const auto may_take = [&](std::uint32_t j) {
-    const place& p = problem().places[j];
-    return p.takes && !p.drains;
-  };
-  for (std::uint32_t i = 0; i < problem().nodes(); ++i) {
-    if (!is_critical(i) || !may_take(i)) continue;
-    for (std::uint32_t j = 0; j < problem().nodes(); ++j) {
-      if (is_critical(j) || !may_take(j)) continue;
-      for (const std::uint32_t e : state_.held_by(i))
-        if (!state_.holds(j, e)) propose_exchange(e, i, j);
+  const auto nodes = static_cast<std::uint32_t>(problem().nodes());
+  held_.resize(nodes);
+  for (std::uint32_t j = 0; j < nodes; ++j) {
+    held_[j].clear();
+    if (!may_take(state_, j)) continue;
+    for (const std::uint32_t e : state_.held_by(j)) held_[j].push_back({e, state_.load_of(e, j)});
+  }
+  for (std::uint32_t i = 0; i < nodes; ++i) {
+    if (!is_critical(i)) continue;
+    for (const held& e : held_[i]) {
+      for (std::uint32_t j = 0; j < nodes; ++j)
+        if (!is_critical(j) && !state_.holds(j, e.expert)) propose_exchange(e, i, j);
     }
   }
 }
 
-/// False, and nothing has changed, if it made nothing better.
+/// False, and the copies are where they were, if it made nothing better.
 bool stepper::apply(const proposal& p) {
-  const layer_state before = state_;
-  if (p.i == nowhere) {
+  const double finish = state_.finish();
+  const std::size_t critical = state_.critical_count();
+  const auto exchange_or_copy = [&] {
+    if (p.i != nowhere) return state_.exchange(p.e, p.i, p.f, p.j);
     if (p.f != nowhere) state_.remove(p.f, p.j);
     state_.add(p.e, p.j, 0);
-  } else {
-    state_.exchange(p.e, p.i, p.f, p.j);
+  };
+  const auto undo = [&] {
+    if (p.i != nowhere) return state_.exchange(p.e, p.j, p.f, p.i);
+    state_.remove(p.e, p.j);
+    if (p.f != nowhere) state_.add(p.f, p.j, 0);
+  };
+  exchange_or_copy();
+  if (state_.moved() <= moved_max_) {
+    state_.settle(enough_);
+    const double least = tiny * finish;
+    if (state_.finish() < finish - least) return true;
+    if (state_.finish() < finish + least && state_.critical_count() < critical) return true;
   }
-  state_.settle();
-  const double least = tiny * before.finish();
-  const bool is_earlier = state_.finish() < before.finish() - least;
-  const bool is_narrower = state_.finish() < before.finish() + least &&
-                           state_.critical_count() < before.critical_count();
-  if ((is_earlier || is_narrower) && state_.moved() <= moved_max_) return true;
-  state_ = before;
+  undo();
+  state_.settle(enough_);
   return false;
 }
 
@@ -237,7 +270,8 @@ bool place_missing(layer_state& state) {
   for (const std::uint32_t e : heaviest_first(state.problem())) {
     if (!state.copies(e).empty()) continue;
     const auto anywhere = [](std::uint32_t) { return true; };
-    if (place_copy(state, e, state.problem().loads[e], false, anywhere) == nowhere) return false;
+    if (place_copy(state, e, state.problem().loads[e], victims::any, anywhere) == nowhere)
+      return false;
   }
   return true;
 }
@@ -251,7 +285,7 @@ void drain(layer_state& state, std::size_t moved_max) {
     const bool is_elsewhere = !std::all_of(copies.begin(), copies.end(), drains);
     const auto anywhere = [](std::uint32_t) { return true; };
     if (!is_elsewhere &&
-        (state.moved() >= moved_max || place_copy(state, e, 0, false, anywhere) == nowhere))
+        (state.moved() >= moved_max || place_copy(state, e, 0, victims::any, anywhere) == nowhere))
       continue;
     std::vector<std::uint32_t> from;
     for (const copy_of_expert& c : state.copies(e))
@@ -262,18 +296,17 @@ void drain(layer_state& state, std::size_t moved_max) {
 
 namespace {
 
-bool may_take(const layer_state& state, std::uint32_t j) {
-  const place& p = state.problem().places[j];
-  return p.takes && !p.drains && p.slots > 0;
-}
-
 /// For an expert that no free slot in another domain covers: copies move on from node to node until
 /// such a slot is free. Breadth-first from the nodes that would cover it to one with a free slot,
 /// or with a copy that others can do without.
 class cover_chain {
 public:
-  cover_chain(layer_state& state, std::uint32_t e)
-      : state_{state}, e_{e}, hop_(state.problem().nodes()), is_reached_(hop_.size(), 0) {}
+  cover_chain(layer_state& state, std::uint32_t e, victims which)
+      : state_{state},
+        e_{e},
+        which_{which},
+        hop_(state.problem().nodes()),
+        is_reached_(hop_.size(), 0) {}
 
   void make(std::size_t moved_max);
 
@@ -293,6 +326,7 @@ private:
 
   layer_state& state_;
   std::uint32_t e_;
+  victims which_;
   std::vector<hop> hop_;
   std::vector<char> is_reached_;
   std::vector<std::uint32_t> queue_;
@@ -313,7 +347,7 @@ void cover_chain::reach_from(std::uint32_t j) {
 /// Makes the moves that end on that node, if it has a slot, the budget allows it, and no expert
 /// takes part twice.
 bool cover_chain::try_end(std::uint32_t end, std::size_t moved_max) {
-  const std::uint32_t victim = state_.has_room(end) ? nowhere : victim_on(state_, end, true);
+  const std::uint32_t victim = state_.has_room(end) ? nowhere : victim_on(state_, end, which_);
   if (!state_.has_room(end) && victim == nowhere) return false;
   std::vector<std::uint32_t> experts{victim};
   std::size_t moved = state_.moved() + 1;
@@ -346,26 +380,62 @@ void cover_chain::make(std::size_t moved_max) {
   }
 }
 
+/// No node has a slot for one more copy, or one that it could make free.
+bool is_full(const layer_state& state, victims which) {
+  for (std::uint32_t j = 0; j < state.problem().nodes(); ++j)
+    if (may_take(state, j) && (state.has_room(j) || victim_on(state, j, which) != nowhere))
+      return false;
+  return true;
+}
+
 }  // namespace
 
 void cover(layer_state& state, std::size_t moved_max) {
   if (!state.problem().wants_cover) return;
+  const victims which = state.problem().is_cover_firm ? victims::covered : victims::idle;
   for (const std::uint32_t e : heaviest_first(state.problem())) {
     if (state.is_covered(e)) continue;
     if (state.moved() >= moved_max) return;
     const auto covers = [&](std::uint32_t j) { return state.is_covered(e, nowhere, j); };
-    if (place_copy(state, e, 0, true, covers) == nowhere) cover_chain{state, e}.make(moved_max);
+    if (place_copy(state, e, 0, which, covers) != nowhere) continue;
+    if (is_full(state, which)) return;
+    cover_chain{state, e, which}.make(moved_max);
   }
 }
 
 std::vector<milestone>
 balance(layer_state& state, double enough, std::size_t moved_max, std::size_t steps_max) {
-  state.settle();
+  state.settle(enough);
   std::vector<milestone> reached{{.moved = state.moved(), .finish = state.finish()}};
-  stepper steps{state, moved_max};
+  stepper steps{state, enough, moved_max};
   while (reached.size() <= steps_max && state.finish() > enough && steps.step())
     reached.push_back({.moved = state.moved(), .finish = state.finish()});
+  state.settle();
   return reached;
+}
+
+void search(layer_state& state, double enough, std::size_t rounds) {
+  random_source random{1};
+  const auto nodes = static_cast<std::uint32_t>(state.problem().nodes());
+  layer_state best = state;
+  for (std::size_t round = 0; round < rounds && best.finish() > enough; ++round) {
+    state = best;
+    for (std::size_t kick = 0; kick < 2 + round % 2; ++kick) {
+      const auto i = static_cast<std::uint32_t>(random.below(nodes));
+      const auto j = static_cast<std::uint32_t>(random.below(nodes));
+      const auto at = [&](std::uint32_t node) {
+        const auto held = state.held_by(node);
+        return held.empty() ? nowhere : held[random.below(held.size())];
+      };
+      const std::uint32_t e = at(i);
+      const std::uint32_t f = at(j);
+      if (e == nowhere || f == nowhere || !may_exchange(state, e, i, f, j)) continue;
+      state.exchange(e, i, f, j);
+    }
+    balance(state, enough, no_limit, state.problem().experts());
+    if (state.finish() < best.finish()) best = state;
+  }
+  state = best;
 }
 
 void prune(layer_state& state) {
@@ -374,7 +444,8 @@ void prune(layer_state& state) {
     for (const copy_of_expert& c : state.copies(e))
       if (c.load < tiny && state.is_new(e, c.node)) idle.push_back(c.node);
     for (const std::uint32_t j : idle)
-      if (state.may_drop(e, j, true)) state.remove(e, j);
+      if (state.problem().wants_cover ? state.may_drop_covered(e, j) : state.may_drop(e, j))
+        state.remove(e, j);
   }
 }
 

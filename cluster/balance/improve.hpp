@@ -31,6 +31,9 @@ void cover(layer_state& state, std::size_t moved_max);
 /// the start.
 std::vector<milestone>
 balance(layer_state& state, double enough, std::size_t moved_max, std::size_t steps_max);
+/// Leaves a placement that no step makes better by a few exchanges at random (the same ones each
+/// time) and steps from there; the best it meets. Counts no moves.
+void search(layer_state& state, double enough, std::size_t rounds);
 /// Gives up new copies without load that cover does not need.
 void prune(layer_state& state);
 

@@ -104,11 +104,6 @@ bool layer_state::is_pinned(std::uint32_t e, std::uint32_t j) const {
   return false;
 }
 
-bool layer_state::may_drop(std::uint32_t e, std::uint32_t j, bool keeps_cover) const {
-  if (copies_[e].size() < 2 || is_pinned(e, j)) return false;
-  return !keeps_cover || !problem_->wants_cover || is_covered(e, j) || !is_covered(e);
-}
-
 void layer_state::clear() {
   for (auto& copies : copies_) copies.clear();
   for (auto& held : held_by_) held.clear();
@@ -162,7 +157,7 @@ bool layer_state::shift_to_slack(double finish) {
   return false;
 }
 
-void layer_state::settle() {
+void layer_state::settle(double enough) {
   // Newton's method on the finishing time, from below: what cannot leave a set of nodes sets the
   // next time, until everything fits.
   double total = 0;
@@ -171,7 +166,7 @@ void layer_state::settle() {
     total += node_load_[j];
     speed += problem_->places[j].speed;
   }
-  double finish = total / speed;
+  double finish = std::max(total / speed, enough);
   is_critical_.assign(nodes(), 1);
   while (true) {
     while (shift_to_slack(finish)) {

@@ -24,7 +24,8 @@ struct layer_problem {
   std::vector<double> loads;  // sum to 1
   std::vector<place> places;
   bool wants_cover = false;
-  std::vector<char> is_cold;  // by domain: holds a copy of every expert, if a slow one
+  bool is_cover_firm = false;  // there is memory to cover all: it goes before balance
+  std::vector<char> is_cold;   // by domain: holds a copy of every expert, if a slow one
 
   std::size_t experts() const { return loads.size(); }
   std::size_t nodes() const { return places.size(); }
@@ -62,9 +63,14 @@ public:
   /// copy at `without`, adding one at `with`.
   bool
   is_covered(std::uint32_t e, std::uint32_t without = nowhere, std::uint32_t with = nowhere) const;
-  /// It may be given up: others are there, it is not pinned, and, if asked for, cover
-  /// stays as it is.
-  bool may_drop(std::uint32_t e, std::uint32_t j, bool keeps_cover = true) const;
+  /// It may be given up: others are there, and it is not pinned.
+  bool may_drop(std::uint32_t e, std::uint32_t j) const {
+    return copies_[e].size() >= 2 && !is_pinned(e, j);
+  }
+  /// And the expert is covered without it, or not covered at all.
+  bool may_drop_covered(std::uint32_t e, std::uint32_t j) const {
+    return may_drop(e, j) && (is_covered(e, j) || !is_covered(e));
+  }
   bool is_pinned(std::uint32_t e, std::uint32_t j) const;
   bool is_new(std::uint32_t e, std::uint32_t j) const {
     return holds(j, e) && was_held_[e * nodes() + j] == 0;
@@ -76,7 +82,8 @@ public:
   /// Makes the loads of the copies those with the smallest finishing time, which is the largest,
   /// over sets of nodes R, of the load of experts with copies in R only, over the speed of R. Every
   /// expert has a copy.
-  void settle();
+  /// Not below `enough`: a finishing time that needs no improvement.
+  void settle(double enough = 0);
   /// After settle().
   double finish() const { return finish_; }
   /// The nodes of the set R: all finish last.

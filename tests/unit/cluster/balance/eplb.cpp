@@ -118,8 +118,25 @@ double equal_bound(const row& loads, std::size_t slots, std::size_t devices) {
     for (const double load : loads) copies += std::max(1.0, std::ceil(load / finish - 1e-9));
     return copies <= static_cast<double>(slots);
   };
+  // The h largest on m devices, with what does not fit on the others.
   double low = mean;
-  if (fits(low)) return 1;
+  row sorted = loads;
+  std::sort(sorted.rbegin(), sorted.rend());
+  const std::size_t each = slots / devices;
+  double heavy = 0;
+  for (std::size_t h = 1; h <= std::min(devices, loads.size()); ++h) {
+    heavy += sorted[h - 1];
+    double least = 1e300;
+    for (std::size_t m = 1; m <= std::min(devices, h + slots - loads.size()); ++m) {
+      const std::size_t others = (devices - m) * each;
+      double company = 0;
+      for (std::size_t i = h + others; i < sorted.size(); ++i)
+        company += sorted[sorted.size() - 1 - (i - h - others)];
+      least = std::min(least, (heavy + company) / static_cast<double>(m));
+    }
+    low = std::max(low, least);
+  }
+  if (fits(low)) return low / mean;
   double high = *std::max_element(loads.begin(), loads.end());
   while (high - low > 1e-10 * high) {
     const double middle = (low + high) / 2;

@@ -21,7 +21,8 @@ enum class load_kind { zipf, bursty, adversarial };
 std::vector<double> random_loads(load_kind kind, std::size_t experts, random_source& random);
 
 /// A lower bound on hottest/mean with equal devices: the smallest T >= mean for which all experts
-/// can have max(1, ceil(load / T)) copies within the slots.
+/// can have max(1, ceil(load / T)) copies within the slots, and for which the h largest, on m
+/// devices with what the slots of the others cannot hold, get done for some m.
 double equal_bound(const std::vector<double>& loads, std::size_t slots, std::size_t devices);
 
 }  // namespace atl::cluster::balance_tests
