@@ -44,6 +44,7 @@ struct arguments {
     bench_options options;
     std::string prompts = "512", answers = "64", depths = "0", batches = "1", threads;
   } bench;
+  plan_options plan;
   load_bench_options load;
   result<command> chosen = error{errc::invalid_argument, "no command; see atoll --help"};
 };
@@ -405,6 +406,41 @@ Examples:
   add_bench_serve(bench, [&a](result<command> chosen) { a.chosen = std::move(chosen); });
 }
 
+void add_plan(CLI::App& root, arguments& a) {
+  CLI::App& app = *root.add_subcommand("plan", "where experts should be, for loads in a file");
+  app.footer(
+      R"(Runs the balancer of the cluster on a file, without a cluster. Each copy of an
+expert gets a share of the expert's rows, so that the slowest node of a layer finishes early; no
+node gets two copies of one expert or more experts of a layer than it has slots.
+
+FILE.json:
+  {"nodes": [{"id": "a", "speed": 2, "slots": 9, "domain": "rack1"}, ...],
+   "loads": [[120, 7, ...], ...],
+   "previous": [...],
+   "options": {"cover": false, "moved_experts_max": 20}}
+
+nodes: speed in rows a unit of time (default 1); slots, the experts of one layer it can hold;
+domain, what fails together (default: the node alone); memory_bytes over all layers; intake open, closed
+(takes nothing new) or draining (hands over what it holds).
+loads: a row a layer, in it a number an expert. previous: the "layers" of an earlier answer; copies
+in it may say "pinned": true.
+options: cover (default true: each expert in two domains, if memory holds two copies of all),
+cold_cover (ids of nodes that have all experts on disk), moved_experts_max, moved_bytes_max and
+expert_bytes, hysteresis (0.05: leave a layer that would gain less than 5 %), tolerance (0.01: be
+content within 1 % of the best, if that moves less).
+
+The answer, with --json: "layers" with "replicas" and "hottest_over_mean" (the load of the hottest
+node over the mean; finishing times where speeds differ), "moved_experts", "moves" with reasons.
+
+Examples:
+  atoll plan --input loads.json
+  atoll plan --input loads.json --json -o plan.json)");
+  app.add_option("--input", a.plan.input, "FILE.json; - is standard input")->required();
+  app.add_flag("--json", a.plan.as_json, "the plan as JSON");
+  app.add_option("-o,--out", a.plan.out, "write there instead; the file appears whole");
+  app.callback([&a] { a.chosen = command{[o = a.plan] { return run_plan(o); }}; });
+}
+
 void add_version(CLI::App& root, arguments& a) {
   CLI::App& app = *root.add_subcommand("version", "what this binary was built from");
   app.add_flag("--json", a.as_json, "as JSON");
@@ -473,6 +509,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_node(app, choose_command);
   add_events(app, choose_command);
   add_local(app, choose_command);
+  add_plan(app, *a);
   add_version(app, *a);
   try {
     app.parse(argc, argv);

@@ -67,6 +67,13 @@ result<int> run_inspect(const inspect_options& o);
 /// MODEL may be empty.
 result<int> run_doctor(const engine_options& o);
 
+struct plan_options {
+  std::string input;  // a file, - is standard input
+  bool as_json = false;
+  std::string out;
+};
+result<int> run_plan(const plan_options& o);
+
 result<int> run_version(bool as_json);
 
 }  // namespace atl::apps

@@ -70,9 +70,24 @@ std::vector<std::uint32_t> matched_names(const layer_state& filled, const layer_
   return name;
 }
 
-/// Rounds of search times experts times nodes: few where there are many of both, for they take long
-/// and gain little.
-constexpr std::size_t search_effort = 30'000;
+/// Cover with what balance leaves. Other shares can leave more: again while something changes.
+void cover_late(layer_state& state, std::size_t moved_max) {
+  constexpr int rounds_most = 8;
+  for (int round = 0; round < rounds_most; ++round) {
+    const std::size_t moved = state.moved();
+    cover(state, moved_max);
+    state.settle();
+    if (state.moved() == moved) return;
+  }
+}
+
+/// Rounds of search: few where there are many experts and nodes, for they take long and gain
+/// little.
+std::size_t search_rounds(const layer_problem& problem) {
+  constexpr std::size_t effort = 30'000;
+  constexpr std::size_t most = 200;
+  return std::min(most, effort / (problem.experts() * problem.nodes()));
+}
 
 std::optional<layer_state> build_anew(const layer_work& w) {
   const std::optional<layer_state> filled = fill(w.problem, w.bound);
@@ -87,9 +102,9 @@ std::optional<layer_state> build_anew(const layer_work& w) {
   if (w.problem.is_cover_firm) cover(state, no_limit);
   constexpr double enough = 1 + 1e-4;
   balance(state, w.bound * enough, no_limit, w.problem.experts() + w.problem.nodes());
-  search(state, w.bound * enough, search_effort / (w.problem.experts() * w.problem.nodes()));
+  search(state, w.bound * enough, search_rounds(w.problem));
   prune(state);
-  if (!w.problem.is_cover_firm) cover(state, no_limit);
+  if (!w.problem.is_cover_firm) cover_late(state, no_limit);
   state.settle();
   return state;
 }
@@ -108,10 +123,8 @@ std::optional<layer_state> run(const layer_work& w,
   std::vector<milestone> reached = balance(state, enough, moved_max, steps_max);
   prune(state);
   const std::size_t moved = state.moved();
-  if (!w.problem.is_cover_firm) {
-    cover(state, late_moves > no_limit - moved ? no_limit : moved + late_moves);
-    state.settle();
-  }
+  if (!w.problem.is_cover_firm)
+    cover_late(state, late_moves > no_limit - moved ? no_limit : moved + late_moves);
   if (path != nullptr) *path = std::move(reached);
   return state;
 }

@@ -70,7 +70,14 @@ std::string describe(const balance_input& input, const balance_move& move) {
 
 std::vector<std::string> explain(const balance_input& input, const balance_plan& plan) {
   std::vector<std::string> lines;
-  for (const balance_move& move : plan.moves) lines.push_back(describe(input, move));
+  // Many at once are a first placement, of which no single one says much.
+  constexpr std::ptrdiff_t told_most = 16;
+  const auto is_missing = [](const balance_move& m) { return m.reason == move_reason::missing; };
+  const std::ptrdiff_t missing = std::count_if(plan.moves.begin(), plan.moves.end(), is_missing);
+  for (const balance_move& move : plan.moves)
+    if (!is_missing(move) || missing <= told_most) lines.push_back(describe(input, move));
+  if (missing > told_most)
+    lines.push_back(std::to_string(missing) + " experts had no copy; they get one each");
   for (std::size_t l = 0; l < plan.layers.size(); ++l) {
     const layer_plan& layer = plan.layers[l];
     std::string line = "layer " + std::to_string(l) + ": slowest node at " +

@@ -417,6 +417,12 @@ double lower_bound(const layer_problem& problem) {
     speed += p.speed;
     slots += p.slots;
   }
+  if (slots < loads.size()) {
+    // Nodes that drain will have to go on.
+    double all = 0;
+    for (const place& p : problem.places) all += p.speed;
+    return 1 / all;
+  }
   std::sort(places.begin(), places.end(), [](const place& a, const place& b) {
     return a.speed * b.slots > b.speed * a.slots;
   });

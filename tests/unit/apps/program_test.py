@@ -50,6 +50,31 @@ class Folder(unittest.TestCase):
             self.assertIn(word, ran.stderr)
 
 
+class Plan(Folder):
+    def test_plans_and_keeps_what_it_planned(self):
+        asked = {"nodes": [{"id": i, "slots": 3} for i in range(4)],
+                 "loads": [[8, 1, 1, 1, 1, 4, 4, 4]],
+                 "options": {"cover": False}}
+        ran = atoll("plan", "--input", self.path("in.json", json.dumps(asked)), "--json")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        answer = json.loads(ran.stdout)
+        load = [0.0] * 4
+        for r in answer["layers"][0]["replicas"]:
+            load[r["node"]] += asked["loads"][0][r["expert"]] * r["share"]
+        self.assertAlmostEqual(max(load) / 6, answer["layers"][0]["hottest_over_mean"])
+        self.assertLess(max(load), 6.01)  # 24 rows on 4 nodes, 12 slots for 8 experts
+        asked["previous"] = answer["layers"]
+        ran = atoll("plan", "--input", "-", stdin=json.dumps(asked))
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn("moves 0 experts", ran.stdout)
+
+    def test_refuses(self):
+        empty = self.path("in.json", '{"nodes":[]}')
+        self.refused(atoll("plan", "--input", empty), "in.json", "loads")
+        self.refused(atoll("plan", "--input", self.path("absent.json")), "absent.json")
+        self.refused(atoll("plan"), "--input")
+
+
 class Complete(Folder):
     def test_text_goes_on_as_it_was_learnt(self):
         ran = atoll("complete", TINY, "-p", "In the beginning God created", "-n", "32")

@@ -210,5 +210,263 @@ TEST(balance, puts_every_expert_in_two_domains_where_memory_allows) {
   }
 }
 
+TEST(balance, counts_a_cold_copy_in_another_domain_as_cover) {
+  random_source random{4};
+  const cluster_shape shape{.layers = 1, .experts = 12, .nodes = 4, .slots = 6, .domains = 2};
+  balance_input input = random_input(shape, random);
+  input.options.cold_cover = {0, 1};  // one in each domain
+  const balance_plan plan = planned(input);
+  EXPECT_EQ(plan.layers[0].uncovered, 0u);
+  EXPECT_LT(plan.layers[0].replicas.size(), 2 * shape.experts);
+}
+
+TEST(balance, leaves_a_layer_that_gains_less_than_the_hysteresis) {
+  random_source random{5};
+  const cluster_shape shape{.layers = 1, .experts = 24, .nodes = 6, .slots = 6};
+  balance_input input = random_input(shape, random);
+  input.options.cover = false;
+  input.present = replicas_of(planned(input));
+  std::reverse(input.loads[0].begin(), input.loads[0].end());
+  input.options.tolerance = 0;
+  const balance_plan moved = planned(input);
+  ASSERT_GT(moved.moved_experts, 0u);
+  input.options.hysteresis = 0.95;
+  const balance_plan kept = planned(input);
+  EXPECT_EQ(kept.moved_experts, 0u);
+  EXPECT_EQ(kept.layers[0].rest, rest_reason::hysteresis);
+  EXPECT_LT(kept.layers[0].finish_left, kept.layers[0].finish);
+  EXPECT_NE(explain(input, kept)[0].find("hysteresis"), std::string::npos);
+}
+
+TEST(balance, empties_draining_nodes_keeps_pins_and_gives_closed_nodes_nothing) {
+  random_source random{6};
+  for (int round = 0; round < 100; ++round) {
+    SCOPED_TRACE(round);
+    const cluster_shape shape{.layers = 2, .experts = 16, .nodes = 6, .slots = 8, .domains = 6};
+    balance_input input = random_input(shape, random);
+    input.options.cover = random.below(2) == 0;
+    for (std::size_t l = 0; l < shape.layers; ++l)
+      input.present.push_back(random_present(shape, random, 20));
+    input.nodes[1].intake = node_intake::draining;
+    input.nodes[2].intake = node_intake::closed;
+    std::vector<balance_copy> pinned;
+    for (balance_copy& c : input.present[0]) {
+      if (c.node == 1 || c.node == 2 || random.below(3) > 0) continue;
+      c.is_pinned = true;
+      pinned.push_back(c);
+    }
+    const balance_plan plan = planned(input);  // check_plan: moves go to open nodes only
+    for (const layer_plan& layer : plan.layers)
+      for (const balance_copy& c : layer.replicas) EXPECT_NE(c.node, 1u);
+    for (const balance_copy& p : pinned) {
+      const auto& now = plan.layers[0].replicas;
+      EXPECT_TRUE(std::any_of(now.begin(), now.end(), [&](const balance_copy& c) {
+        return c.expert == p.expert && c.node == p.node && c.is_pinned;
+      }));
+    }
+  }
+}
+
+TEST(balance, replaces_what_is_lost_whatever_the_budget) {
+  random_source random{7};
+  const cluster_shape shape{.layers = 2, .experts = 16, .nodes = 5, .slots = 5};
+  balance_input input = random_input(shape, random);
+  for (std::size_t l = 0; l < shape.layers; ++l) {
+    input.present.push_back(random_present(shape, random, 20));
+    std::erase_if(input.present[l], [](const balance_copy& c) { return c.node == 3; });
+  }
+  std::size_t lost = 0;
+  for (const auto& layer : input.present) {
+    std::set<std::uint32_t> live;
+    for (const balance_copy& c : layer) live.insert(c.expert);
+    lost += shape.experts - live.size();
+  }
+  ASSERT_GT(lost, 0u);
+  input.options.moved_experts_max = 0;
+  const balance_plan plan = planned(input);
+  EXPECT_EQ(plan.moved_experts, lost);
+  for (const balance_move& m : plan.moves) EXPECT_EQ(m.reason, move_reason::missing);
+}
+
+TEST(balance, divides_memory_over_all_layers) {
+  random_source random{8};
+  for (int round = 0; round < 20; ++round) {
+    SCOPED_TRACE(round);
+    const cluster_shape shape{.layers = 5, .experts = 10, .nodes = 4, .slots = 10};
+    balance_input input = random_input(shape, random);
+    input.options.cover = false;
+    // 50 experts and a little more, in nodes of uneven size.
+    input.nodes[0].memory_bytes = 2199;
+    input.nodes[1].memory_bytes = 1500;
+    input.nodes[2].memory_bytes = 1300;
+    input.nodes[3].memory_bytes = 300;
+    input.present = replicas_of(planned(input));
+    EXPECT_EQ(planned(input).moved_experts, 0u);
+    input.nodes[0].memory_bytes = 1900;
+    planned(input);
+  }
+  balance_input input = random_input({.layers = 5, .experts = 10, .nodes = 1}, random);
+  input.nodes[0].slots = 10;
+  input.nodes[0].memory_bytes = 4999;
+  const auto refused = plan_balance(input);
+  ASSERT_TRUE(refused.has_error());
+  EXPECT_EQ(refused.error().code(), errc::invalid_argument);
+}
+
+TEST(balance, gives_the_same_plan_for_the_same_input) {
+  random_source random{9};
+  balance_input input = random_input({.layers = 3, .experts = 40, .nodes = 8, .slots = 8}, random);
+  const auto once = plan_balance(input);
+  const auto twice = plan_balance(input);
+  ASSERT_TRUE(once.has_value() && twice.has_value());
+  for (std::size_t l = 0; l < 3; ++l)
+    EXPECT_EQ(once->layers[l].replicas, twice->layers[l].replicas);
+}
+
+TEST(balance, comes_near_the_bound_with_unequal_speeds) {
+  random_source random{10};
+  for (int round = 0; round < 60; ++round) {
+    SCOPED_TRACE(round);
+    const std::size_t experts = std::size_t{64} << random.below(3);
+    const std::size_t nodes = 8 + random.below(experts / 4);
+    const auto kind = static_cast<load_kind>(random.below(3));
+    balance_input input;
+    input.loads.push_back(random_loads(kind, experts, random));
+    for (std::size_t j = 0; j < nodes; ++j)
+      input.nodes.push_back({.name = "n",
+                             .speed = j % 3 == 0   ? 1.0
+                                      : j % 3 == 1 ? 2.0
+                                                   : 8.0,
+                             .slots = (experts + nodes - 2) / nodes + 2});
+    input.options.cover = false;
+    const balance_plan plan = planned(input);
+    // Few sizes of experts leave fast nodes short of slots: the bound is out of reach there.
+    const double within = kind == load_kind::adversarial ? 1.1 : 1.05;
+    EXPECT_LE(plan.layers[0].finish, plan.layers[0].bound * within) << experts << ' ' << nodes;
+  }
+}
+
+/// The least finishing time of all placements, tried one by one: each expert on any set of nodes,
+/// within the slots. For fixed sets, the largest over sets R of nodes of (load of experts that are
+/// in R only) / (speed of R).
+class exact {
+public:
+  explicit exact(const balance_input& input) : input_{input}, held_(input.nodes.size(), 0) {}
+
+  double least() {
+    place(0);
+    return best_;
+  }
+
+private:
+  void place(std::size_t e) {
+    const auto nodes = static_cast<std::uint32_t>(input_.nodes.size());
+    if (e == input_.loads[0].size()) {
+      best_ = std::min(best_, finish());
+      return;
+    }
+    for (std::uint32_t set = 1; set < 1u << nodes; ++set) {
+      bool fits = true;
+      for (std::uint32_t j = 0; j < nodes; ++j)
+        if ((set >> j & 1) != 0) fits = fits && held_[j] < input_.nodes[j].slots;
+      if (!fits) continue;
+      for (std::uint32_t j = 0; j < nodes; ++j) held_[j] += set >> j & 1;
+      sets_.push_back(set);
+      place(e + 1);
+      sets_.pop_back();
+      for (std::uint32_t j = 0; j < nodes; ++j) held_[j] -= set >> j & 1;
+    }
+  }
+
+  double finish() const {
+    double worst = 0;
+    for (std::uint32_t r = 1; r < 1u << input_.nodes.size(); ++r) {
+      double load = 0, speed = 0;
+      for (std::size_t e = 0; e < sets_.size(); ++e)
+        if ((sets_[e] & ~r) == 0) load += input_.loads[0][e];
+      for (std::size_t j = 0; j < input_.nodes.size(); ++j)
+        if ((r >> j & 1) != 0) speed += input_.nodes[j].speed;
+      worst = std::max(worst, load / speed);
+    }
+    return worst;
+  }
+
+  const balance_input& input_;
+  std::vector<std::size_t> held_;
+  std::vector<std::uint32_t> sets_;
+  double best_ = std::numeric_limits<double>::max();
+};
+
+TEST(balance, comes_near_the_best_of_all_placements) {
+  random_source random{11};
+  std::size_t best = 0;
+  constexpr int rounds = 60;
+  for (int round = 0; round < rounds; ++round) {
+    SCOPED_TRACE(round);
+    const std::size_t experts = 3 + random.below(4);
+    balance_input input;
+    input.loads.emplace_back();
+    for (std::size_t e = 0; e < experts; ++e)
+      input.loads[0].push_back(static_cast<double>(random.below(100)));
+    for (std::size_t j = 0; j < 3; ++j)
+      input.nodes.push_back({.name = "n",
+                             .speed = static_cast<double>(1 + random.below(3)),
+                             .slots = (experts + 2) / 3 + random.below(2)});
+    input.options.cover = false;
+    const balance_plan plan = planned(input);
+    const double least = exact{input}.least();
+    EXPECT_GE(plan.layers[0].finish, least * (1 - 1e-9));
+    EXPECT_LE(plan.layers[0].bound, least * (1 + 1e-6));
+    EXPECT_LE(plan.layers[0].finish, least * 1.05 + 1e-9);
+    if (plan.layers[0].finish <= least * 1.001) ++best;
+  }
+  EXPECT_GE(best, static_cast<std::size_t>(rounds * 9 / 10));
+}
+
+TEST(balance, refuses_what_makes_no_sense) {
+  random_source random{12};
+  const balance_input good = random_input({}, random);
+  ASSERT_TRUE(plan_balance(good).has_value());
+  const auto refused = [&](auto&& change, const std::string& word) {
+    balance_input bad = good;
+    change(bad);
+    const auto plan = plan_balance(bad);
+    ASSERT_TRUE(plan.has_error()) << word;
+    EXPECT_EQ(plan.error().code(), errc::invalid_argument);
+    EXPECT_NE(plan.error().message().find(word), std::string::npos) << plan.error().message();
+  };
+  refused([](balance_input& b) { b.nodes.clear(); }, "nodes");
+  refused([](balance_input& b) { b.nodes[1].speed = 0; }, "nodes[1].speed");
+  refused([](balance_input& b) { b.nodes[1].speed = std::numeric_limits<double>::infinity(); },
+          "nodes[1].speed");
+  refused([](balance_input& b) { b.loads.clear(); }, "loads");
+  refused([](balance_input& b) { b.loads[1].pop_back(); }, "loads[1]");
+  refused([](balance_input& b) { b.loads[1][2] = -1; }, "loads[1][2]");
+  refused([](balance_input& b) { b.loads[1][2] = std::numeric_limits<double>::quiet_NaN(); },
+          "loads[1][2]");
+  refused([](balance_input& b) { b.present.resize(1); }, "present");
+  refused([](balance_input& b) { b.present = {{{.expert = 99}}, {}, {}}; }, "present[0][0].expert");
+  refused([](balance_input& b) { b.present = {{{.node = 99}}, {}, {}}; }, "present[0][0].node");
+  refused([](balance_input& b) { b.present = {{{}, {}}, {}, {}}; }, "twice");
+  refused([](balance_input& b) { b.options.hysteresis = 1; }, "hysteresis");
+  refused([](balance_input& b) { b.options.cold_cover = {9}; }, "cold_cover");
+  refused(
+      [](balance_input& b) {
+        for (auto& n : b.nodes) n.slots = 2;
+      },
+      "memory");
+  refused(
+      [](balance_input& b) {
+        for (auto& n : b.nodes) n.intake = node_intake::closed;
+      },
+      "memory");
+}
+
+TEST(balance, turns_shares_into_weights) {
+  EXPECT_EQ(weight_of_share(1), 65536u);
+  EXPECT_EQ(weight_of_share(0.25), 16384u);
+  EXPECT_EQ(weight_of_share(0), 1u);
+}
+
 }  // namespace
 }  // namespace atl::cluster::balance_tests
