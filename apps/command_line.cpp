@@ -420,8 +420,8 @@ FILE.json:
    "options": {"cover": false, "moved_experts_max": 20}}
 
 nodes: speed in rows a unit of time (default 1); slots, the experts of one layer it can hold;
-domain, what fails together (default: the node alone); memory_bytes over all layers; intake open, closed
-(takes nothing new) or draining (hands over what it holds).
+domain, what fails together (default: the node alone); memory_bytes over all layers; intake open,
+closed (takes nothing new) or draining (hands over what it holds).
 loads: a row a layer, in it a number an expert. previous: the "layers" of an earlier answer; copies
 in it may say "pinned": true.
 options: cover (default true: each expert in two domains, if memory holds two copies of all),
