@@ -76,8 +76,10 @@ public:
   void take_refusal(const incoming& message, const transport::wire::refused& r);
 
   /// errc::stale_epoch unless it is later than the one in use.
+  /// `coming`: experts without a live copy for which one is being loaded. Rows for them wait.
   result<void> use_placement(cluster::map_ptr map,
-                             std::span<const cluster::group_directory::seated_group> groups);
+                             std::span<const cluster::group_directory::seated_group> groups,
+                             std::vector<transport::wire::expert_name> coming);
   void note(transport::node_identity peer, cluster::node_health health);
   void list(std::span<const cluster::listed_node> members);
 
@@ -171,12 +173,13 @@ private:
   errand_map::iterator orphan(errand_map::iterator which);
   void end(std::uint32_t lane, std::optional<error> why);
   void check_calls(time_point_ns now);
-  error nobody_holds(const call& c) const;
+  std::optional<std::uint32_t> gone_for_good(const call& c) const;
   void find_next_look();
   void wake(time_point_ns when);
 
   exchange_parts parts_;
   std::optional<cluster::placement_table> table_;
+  std::vector<transport::wire::expert_name> coming_;  // ascending
   cluster::group_directory directory_;
   experts::credit_ledger credits_;
   cluster::hedge_budget budget_;

@@ -9,9 +9,9 @@
 
 namespace atl::actors {
 
-result<void>
-exchange::use_placement(cluster::map_ptr map,
-                        std::span<const cluster::group_directory::seated_group> groups) {
+result<void> exchange::use_placement(cluster::map_ptr map,
+                                     std::span<const cluster::group_directory::seated_group> groups,
+                                     std::vector<transport::wire::expert_name> coming) {
   const epoch version = map->version();
   if (!table_) {
     table_.emplace(std::move(map));
@@ -20,7 +20,11 @@ exchange::use_placement(cluster::map_ptr map,
     ATOLL_TRY(table_->flip(version));
   }
   directory_.seat_groups(groups);
+  coming_ = std::move(coming);
   unpark();
+  // Some may wait no longer.
+  for (const auto& c : calls_)
+    if (c->parked_since) wake(*c->parked_since + parts_.unavailable_after);
   return {};
 }
 
@@ -148,18 +152,27 @@ void exchange::look_after(std::uint64_t number, time_point_ns now) {
   }
 }
 
-error exchange::nobody_holds(const call& c) const {
-  return {errc::unavailable,
-          "expert " + std::to_string(c.ask.experts[c.parked.front()]) + " of layer " +
-              std::to_string(c.ask.layer.value) + " has no live copy"};
+/// An expert that rows wait for and nobody is about to load.
+std::optional<std::uint32_t> exchange::gone_for_good(const call& c) const {
+  for (const std::uint32_t pair : c.parked) {
+    const auto expert = static_cast<std::uint32_t>(c.ask.experts[pair]);
+    const transport::wire::expert_name name{c.ask.layer, expert};
+    if (!std::binary_search(coming_.begin(), coming_.end(), name)) return expert;
+  }
+  return std::nullopt;
 }
 
 void exchange::check_calls(time_point_ns now) {
   for (std::uint32_t lane = 0; lane < calls_.size(); ++lane) {
     const call& c = *calls_[lane];
     if (c.state != call_state::gathering) continue;
-    if (c.parked_since && now - *c.parked_since >= parts_.unavailable_after) {
-      end(lane, nobody_holds(c));
+    const bool is_long = c.parked_since && now - *c.parked_since >= parts_.unavailable_after;
+    if (const auto expert = is_long ? gone_for_good(c) : std::nullopt) {
+      end(lane,
+          error{errc::unavailable,
+                "expert " + std::to_string(*expert) + " of layer " +
+                    std::to_string(c.ask.layer.value) +
+                    " has no live copy, and no node has room for one"});
     } else if (now - c.progressed >= parts_.give_up_after) {
       end(lane, error{errc::deadline, "an expert group did not answer"});
     }
@@ -173,7 +186,7 @@ void exchange::find_next_look() {
   for (const auto& c : calls_) {
     if (c->state != call_state::gathering) continue;
     wake(c->progressed + parts_.give_up_after);
-    if (c->parked_since) wake(*c->parked_since + parts_.unavailable_after);
+    if (c->parked_since && gone_for_good(*c)) wake(*c->parked_since + parts_.unavailable_after);
   }
 }
 

@@ -153,7 +153,7 @@ private:
     if (placement.has_error()) {
       taken = placement.error();
     } else {
-      taken = exchange_.use_placement(placement->map, placement->groups);
+      taken = exchange_.use_placement(placement->map, placement->groups, p.coming);
     }
     if (taken.has_error())
       log_error("placement of epoch " + std::to_string(p.epoch.value) +

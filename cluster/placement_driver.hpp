@@ -176,6 +176,7 @@ private:
   bool flip();
   bool flip_lost();
   void publish(std::vector<placement_message>& out);
+  std::vector<transport::wire::expert_name> coming() const;
   transport::wire::place map_message() const;
   void release(std::vector<placement_message>& out);
 
@@ -194,6 +195,7 @@ private:
   std::vector<std::string> news_;
   epoch plan_epoch_;
   epoch published_;
+  std::vector<transport::wire::expert_name> told_coming_;  // with it
   epoch first_published_;
   time_point_ns now_;
   std::size_t unplaceable_ = 0;

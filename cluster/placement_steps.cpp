@@ -29,7 +29,8 @@ std::vector<placement_message> placement_driver::step(time_point_ns now) {
     if (std::exchange(has_found_, false) && may_publish) use_held();
     if (has_changed_ && may_publish) publish(out);
     if (is_stale_) plan();
-    if (has_changed_ && may_publish) publish(out);
+    const bool is_news = published_ != epoch{} && coming() != told_coming_;
+    if ((has_changed_ && may_publish) || is_news) publish(out);
     give_orders(now_, out);
     if (flip() || flip_lost()) publish(out);
     release(out);
@@ -298,6 +299,18 @@ bool placement_driver::flip_lost() {
   return !loaded.empty();
 }
 
+/// Experts without a copy in the map that are to have one.
+std::vector<wire::expert_name> placement_driver::coming() const {
+  std::vector<wire::expert_name> all;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    if (!is_lost(i)) continue;
+    const auto can_hold = [&](const experts::replica& r) { return seats_.count(r.group) > 0; };
+    if (std::any_of(target_[i].begin(), target_[i].end(), can_hold))
+      all.push_back({layer_of(i), expert_of(i)});
+  }
+  return all;
+}
+
 wire::place placement_driver::map_message() const {
   wire::place message;
   message.epoch = published_;
@@ -318,6 +331,7 @@ wire::place placement_driver::map_message() const {
     const seat& s = seats_.at(group);
     message.groups.push_back({group, s.who.node, s.slot});
   }
+  message.coming = coming();
   return message;
 }
 
@@ -332,6 +346,7 @@ void placement_driver::publish(std::vector<placement_message>& out) {
     }
   }
   const wire::place message = map_message();
+  told_coming_ = message.coming;
   for (auto& [node, r] : readers_) {
     if (r.uses_none) {
       r.uses_none = false;

@@ -51,6 +51,14 @@ std::string check(const place& m) {
     ATOLL_FIRST(check_index("entries.expert", e.expert, experts_max));
     if (!std::isfinite(e.weight) || e.weight <= 0) return "entries.weight is not above 0";
   }
+  ATOLL_FIRST(check_count("coming", m.coming.size(), entries_max - m.entries.size()));
+  for (const expert_name& e : m.coming) {
+    ATOLL_FIRST(check_index("coming.layer", e.layer.value, layers_max));
+    ATOLL_FIRST(check_index("coming.expert", e.expert, experts_max));
+  }
+  const auto descends = [](const expert_name& a, const expert_name& b) { return a >= b; };
+  if (std::adjacent_find(m.coming.begin(), m.coming.end(), descends) != m.coming.end())
+    return "coming is not in ascending order";
   return check_groups(m);
 }
 

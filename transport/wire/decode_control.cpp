@@ -7,6 +7,7 @@ std::string read(const fbs::Place& in, const frame& f, place& out) {
   out.epoch = f.header.epoch;
   out.entries = structs<placement_entry>(in.entries());
   out.groups = structs<group_place>(in.groups());
+  out.coming = structs<expert_name>(in.coming());
   return {};
 }
 

@@ -8,7 +8,8 @@ result<frame> encode(const place& m, address from, address to) {
   auto& b = builder();
   const auto entries = structs<fbs::PlacementEntry>(b, m.entries);
   const auto groups = structs<fbs::GroupPlace>(b, m.groups);
-  frame f = finish(b, fbs::CreatePlace(b, entries, groups), frame_kind::place, from, to);
+  const auto coming = structs<fbs::ExpertName>(b, m.coming);
+  frame f = finish(b, fbs::CreatePlace(b, entries, groups, coming), frame_kind::place, from, to);
   f.header.epoch = m.epoch;
   return f;
 }

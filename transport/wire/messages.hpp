@@ -90,12 +90,20 @@ struct group_place {
   friend bool operator==(const group_place&, const group_place&) = default;
 };
 
+struct expert_name {
+  layer_index layer;
+  std::uint32_t expert = 0;
+  friend auto operator<=>(const expert_name&, const expert_name&) = default;
+};
+
 /// coordinator -> agent, for the routers of its node: the whole table of an epoch. Sent when its
-/// weights are loaded. An expert without an entry has no live copy now; rows for it wait.
+/// weights are loaded. An expert without an entry has no live copy now; rows for it wait, for long
+/// if it is `coming`: a copy is being loaded, or about to be.
 struct place {
   atl::epoch epoch;
   std::vector<placement_entry> entries;
   std::vector<group_place> groups;  // at least those the entries name, by ascending group, or none
+  std::vector<expert_name> coming = {};  // without an entry, ascending
   friend bool operator==(const place&, const place&) = default;
 };
 

@@ -11,137 +11,12 @@ namespace atl::actors {
 namespace {
 
 using namespace std::chrono_literals;
-using groups = std::vector<std::uint32_t>;
-
-/// Every expert in two groups of three.
-groups in_two(std::uint32_t expert) { return {expert % 3, (expert + 1) % 3}; }
-groups in_one(std::uint32_t expert) { return {expert % 3}; }
 
 std::vector<asked> to(const std::vector<asked>& all, std::uint32_t group) {
   std::vector<asked> some;
   for (const auto& a : all)
     if (a.to.node == router_world::node_of(group)) some.push_back(a);
   return some;
-}
-
-std::size_t assignments(const std::vector<asked>& all) {
-  std::size_t count = 0;
-  for (const auto& a : all) count += a.rows.assignments.size();
-  return count;
-}
-
-std::set<std::uint64_t> numbers(const std::vector<asked>& all) {
-  std::set<std::uint64_t> set;
-  for (const auto& a : all) set.insert(a.rows.call.step);
-  return set;
-}
-
-TEST(router, each_row_goes_once_to_each_group_that_computes_some_of_it) {
-  router_world w;
-  w.place(1, in_two);
-  w.ask(0, 12);
-  const auto sent = w.sent();
-  EXPECT_EQ(assignments(sent), w.pairs(12));
-  EXPECT_EQ(numbers(sent).size(), sent.size());
-  std::set<node_id> nodes;
-  for (const auto& a : sent) {
-    EXPECT_TRUE(nodes.insert(a.to.node).second);
-    EXPECT_EQ(a.to.slot, group_slot_base);
-    EXPECT_LE(a.rows.input.count, 12U);
-    EXPECT_EQ(a.rows.call.shard, shard_id{7});
-    EXPECT_EQ(a.rows.epoch, epoch{1});
-  }
-  EXPECT_TRUE(w.routed.empty());
-  w.answer(sent);
-  w.expect_routed(0);
-  EXPECT_EQ(w.counts().rows_in_flight, 0U);
-}
-
-TEST(router, a_row_with_several_experts_on_a_node_travels_there_once) {
-  router_world w;
-  w.place(1, [](std::uint32_t) { return groups{1}; });  // all experts on one node
-  w.ask(0, 12);
-  const auto sent = w.sent();
-  ASSERT_EQ(sent.size(), 1U);
-  EXPECT_EQ(sent[0].rows.input.count, 12U);
-  EXPECT_EQ(assignments(sent), w.pairs(12));
-  EXPECT_GT(w.pairs(12), 12U);
-  EXPECT_EQ(w.counts().rows_sent, 12U);
-  w.answer(sent);
-  w.expect_routed(0);
-}
-
-TEST(router, rows_travel_in_the_type_that_is_set_and_count_by_their_bytes) {
-  std::map<tensor::dtype, held> counts;
-  for (const auto type : {tensor::dtype::f32, tensor::dtype::bf16, tensor::dtype::f8_e4m3}) {
-    // So many rows that some are encoded on the device.
-    for (const std::int64_t rows : {12, 1200}) {
-      router_world w{4096, type};
-      w.place(1, in_two);
-      w.ask(0, rows);
-      w.device.go();
-      w.run();
-      const auto sent = w.sent();
-      std::uint64_t bytes = 0;
-      for (const auto& a : sent) {
-        EXPECT_EQ(a.rows.input.type, type);
-        bytes += a.rows.input.payload.bytes.size();
-      }
-      w.answer(sent);
-      w.expect_routed(0);
-      counts[type] = w.counts();
-      EXPECT_EQ(counts[type].row_bytes_sent, bytes);
-      EXPECT_EQ(counts[type].row_bytes_received,
-                w.pairs(rows) * wire::row_bytes(type, static_cast<std::uint32_t>(w.width())));
-    }
-  }
-  const held& full = counts[tensor::dtype::f32];
-  const held& half = counts[tensor::dtype::bf16];
-  const held& quarter = counts[tensor::dtype::f8_e4m3];
-  EXPECT_EQ(full.rows_sent, half.rows_sent);
-  EXPECT_EQ(full.row_bytes_sent, 2 * half.row_bytes_sent);
-  EXPECT_EQ(full.row_bytes_received, 2 * half.row_bytes_received);
-  EXPECT_LT(quarter.row_bytes_sent, full.row_bytes_sent * 27 / 100);
-  EXPECT_LT(quarter.row_bytes_received, full.row_bytes_received * 27 / 100);
-}
-
-TEST(router, an_answer_of_another_type_or_with_a_scale_that_is_none_is_dropped) {
-  for (const float scale : {0.0F, -1.0F, NAN, HUGE_VALF}) {
-    router_world w{64, tensor::dtype::f8_e4m3};
-    w.place(1, [](std::uint32_t) { return groups{1}; });
-    w.ask(0, 3);
-    const auto sent = w.sent();
-    ASSERT_EQ(sent.size(), 1U);
-    auto odd = w.answer_to(sent[0]);
-    const auto bytes = odd.output.payload.bytes;
-    std::vector<std::byte> changed{bytes.begin(), bytes.end()};
-    std::memcpy(changed.data() + wire::row_bytes(odd.output.type, odd.output.width) * 2,
-                &scale,
-                sizeof scale);
-    odd.output.payload = transport::own_payload(std::move(changed));
-    w.say(sent[0], odd);
-    auto other = w.answer_to(sent[0]);
-    other.output.type = tensor::dtype::f32;
-    other.output.payload = transport::own_payload(
-        std::vector<std::byte>(other.output.count * std::size_t{other.output.width} * 4));
-    w.say(sent[0], other);
-    EXPECT_EQ(w.counts().answers_odd, 2U);
-    EXPECT_TRUE(w.routed.empty());
-    w.answer(sent);
-    w.expect_routed(0);
-  }
-}
-
-TEST(router, a_group_that_does_not_know_the_type_fails_the_call_by_its_own_words) {
-  router_world w{64, tensor::dtype::bf16};
-  w.place(1, in_one);
-  w.ask(0, 3);
-  const auto sent = w.sent();
-  w.refuse(sent.at(0), errc::unsupported);
-  ASSERT_EQ(w.routed.size(), 1U);
-  ASSERT_TRUE(w.routed[0].failure.has_value());
-  EXPECT_EQ(w.routed[0].failure->code(), errc::unsupported);
-  EXPECT_NE(w.routed[0].failure->message().find("refused by the test"), std::string::npos);
 }
 
 TEST(router, what_a_dead_node_owes_goes_elsewhere_at_once) {
@@ -300,7 +175,7 @@ TEST(router, a_suspect_keeps_rows_for_which_there_is_no_other_copy) {
 
 TEST(router, rows_of_an_expert_without_a_copy_wait_for_a_placement) {
   router_world w;
-  const auto holes = [](std::uint32_t e) { return e % 2 == 0 ? groups{} : in_two(e); };
+  const auto holes = [](std::uint32_t e) { return e % 2 == 0 ? group_list{} : in_two(e); };
   w.place(1, holes);
   w.ask(0, 12);
   const auto first = w.sent();
@@ -337,6 +212,35 @@ TEST(router, without_any_live_copy_a_call_fails_in_three_seconds) {
   w.ask(0, 12);
   w.answer(w.sent());
   w.expect_routed(0);
+}
+
+TEST(router, rows_for_experts_that_are_being_loaded_wait_for_them) {
+  router_world w;
+  w.place(1, in_two);
+  w.ask(0, 12);
+  w.sent();
+  for (const std::uint32_t g : {0U, 1U, 2U}) w.health(g, peer_state::dead);
+  w.coming = true;
+  w.place(2, [](std::uint32_t) { return group_list{}; });
+  w.pass(20s);
+  EXPECT_TRUE(w.routed.empty());
+  w.list(1, {{0, 2}, {1, 2}, {2, 2}});
+  w.place(3, in_one);
+  w.answer(w.sent());
+  w.expect_routed(0);
+  // Nor do they wait once nobody loads them any more.
+  w.routed.clear();
+  w.ask(0, 12);
+  w.sent();
+  w.place(4, [](std::uint32_t) { return group_list{}; });
+  for (const std::uint32_t g : {0U, 1U, 2U}) w.health(g, peer_state::dead, 2);
+  w.pass(10s);
+  EXPECT_TRUE(w.routed.empty());
+  w.coming = false;
+  w.place(5, [](std::uint32_t) { return group_list{}; });
+  w.pass(20ms);
+  ASSERT_EQ(w.routed.size(), 1U);
+  EXPECT_EQ(w.routed[0].failure->code(), errc::unavailable);
 }
 
 TEST(router, rows_before_the_first_placement_wait_for_it) {
@@ -513,7 +417,7 @@ TEST(router, late_rows_go_to_a_second_copy_within_one_in_twenty) {
 
 TEST(router, a_second_copy_that_is_late_too_is_not_followed_by_a_third) {
   router_world w{100'000};
-  w.place(1, [](std::uint32_t) { return groups{0, 1, 2}; });
+  w.place(1, [](std::uint32_t) { return group_list{0, 1, 2}; });
   for (int i = 0; i < 400; ++i) {
     w.ask(0, 12);
     w.answer(w.sent());
@@ -620,7 +524,7 @@ TEST(router, a_placement_may_change_while_calls_are_under_way) {
   EXPECT_EQ(w.told(), (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{1, 1}}));
   w.ask(0, 12);
   const auto first = w.sent();
-  w.place(2, [](std::uint32_t e) { return groups{(e + 1) % 3}; });
+  w.place(2, [](std::uint32_t e) { return group_list{(e + 1) % 3}; });
   EXPECT_TRUE(w.sent().empty());
   w.ask(1, 12);
   const auto second = w.sent();

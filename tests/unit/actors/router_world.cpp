@@ -67,9 +67,12 @@ void router_world::place(std::uint64_t version,
   wire::place p;
   p.epoch = epoch{version};
   for (std::int64_t l = layer; l < weights_->config.layers; ++l)
-    for (std::uint32_t e = 0; e < experts(); ++e)
-      for (const std::uint32_t g : holders(e))
-        p.entries.push_back({layer_index{static_cast<std::uint32_t>(l)}, e, group_id{g}, 1.0F});
+    for (std::uint32_t e = 0; e < experts(); ++e) {
+      const layer_index at{static_cast<std::uint32_t>(l)};
+      const auto in = holders(e);
+      for (const std::uint32_t g : in) p.entries.push_back({at, e, group_id{g}, 1.0F});
+      if (in.empty() && coming) p.coming.push_back({at, e});
+    }
   for (std::uint32_t g = 0; g < groups; ++g) p.groups.push_back({group_id{g}, node_of(g), 0});
   message->body = std::move(p);
   (*agent_)->send(router, incoming_ptr{message});

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,25 @@ struct asked {
   transport::address to;
   wire::dispatch rows;
 };
+
+using group_list = std::vector<std::uint32_t>;
+
+/// Every expert in two groups of three, or in one.
+inline group_list in_two(std::uint32_t expert) { return {expert % 3, (expert + 1) % 3}; }
+inline group_list in_one(std::uint32_t expert) { return {expert % 3}; }
+
+/// Of each frame.
+inline std::set<std::uint64_t> numbers(const std::vector<asked>& all) {
+  std::set<std::uint64_t> set;
+  for (const auto& a : all) set.insert(a.rows.call.step);
+  return set;
+}
+
+inline std::size_t assignments(const std::vector<asked>& all) {
+  std::size_t count = 0;
+  for (const auto& a : all) count += a.rows.assignments.size();
+  return count;
+}
 
 class router_world {
 public:
@@ -58,6 +78,8 @@ public:
 
   /// Group g is on node g + 2. holders(expert): the groups that hold it.
   using holders_function = std::function<std::vector<std::uint32_t>(std::uint32_t expert)>;
+  /// Experts without one are `coming` or not.
+  bool coming = false;
   void place(std::uint64_t version, const holders_function& holders, std::uint32_t groups = 3);
 
   static node_id node_of(std::uint32_t group) { return node_id{group + 2}; }

@@ -413,6 +413,26 @@ TEST(control_placement, a_dead_copy_leaves_at_once_and_is_made_anew_elsewhere) {
   for (std::uint32_t e = 0; e < 6; ++e) EXPECT_EQ(w.live_copies({1, e}), 2U);
 }
 
+TEST(control_placement, says_which_lost_experts_are_being_loaded) {
+  control_world w{1};
+  w.add(wire::role_attention, 0);
+  std::vector<node_id> nodes;
+  for (int i = 0; i < 2; ++i) nodes.push_back(w.add(wire::role_expert, 10));
+  w.settle_all();
+  EXPECT_TRUE(w.last_coming.empty());
+  const auto held = [&w](node_id node) { return w.agents.at(node).held; };
+  const auto lost = held(nodes[1]);
+  const std::size_t room = 10 - held(nodes[0]).size();
+  ASSERT_LT(room, lost.size());
+  w.kill(nodes[1]);
+  w.find_dead(nodes[1]);
+  EXPECT_EQ(w.last_coming.size(), room);  // and no more than it has room for
+  for (const auto& c : w.last_coming) EXPECT_EQ(lost.count({c.layer.value, c.expert}), 1U);
+  w.settle_all();
+  EXPECT_TRUE(w.last_coming.empty());
+  EXPECT_EQ(held(nodes[0]).size(), 10U);
+}
+
 TEST(control_placement, a_restarted_coordinator_loads_nothing_that_is_held) {
   control_world w;
   w.add(wire::role_attention, 0);

@@ -78,6 +78,10 @@ void control_world::check_place(const send_effect& e, const wire::place& p) {
     ASSERT_TRUE(nodes.count(entry.group.value) > 0) << "an entry of a group without a place";
     map.insert({{entry.layer.value, entry.expert}, entry.group.value});
   }
+  last_coming = p.coming;
+  for (const wire::expert_name& c : p.coming)
+    for (const wire::placement_entry& entry : p.entries)
+      EXPECT_FALSE(c == (wire::expert_name{entry.layer, entry.expert})) << "it has a copy";
   const auto known = said_maps.find(p.epoch);
   if (known != said_maps.end()) {
     EXPECT_EQ(known->second, map) << "two placements of epoch " << p.epoch.value;

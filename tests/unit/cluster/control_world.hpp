@@ -171,6 +171,7 @@ public:
   std::map<epoch, wire_map> said_maps;          // ever
   std::map<std::uint32_t, node_id> node_of_group;
   wire_map last_map;
+  std::vector<transport::wire::expert_name> last_coming;
   epoch last_epoch;
   std::size_t loads_said = 0;
   std::size_t dismissals = 0;

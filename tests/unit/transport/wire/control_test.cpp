@@ -42,6 +42,13 @@ TEST(control, a_table_names_the_groups_of_its_entries_or_none) {
                               {"lack 5", [](place& m) { m.groups[1].group = group_id{6}; }},
                               {"lack 2", [](place& m) { m.groups.erase(m.groups.begin()); }},
                               {"groups", [](place& m) { m.groups.resize(groups_max + 1); }}});
+  good.coming = {{layer_index{1}, 4}, {layer_index{2}, 0}};
+  expect_each_refused<place>(
+      good,
+      {{"ascending", [](place& m) { std::swap(m.coming[0], m.coming[1]); }},
+       {"coming.layer", [](place& m) { m.coming[1].layer = layer_index{layers_max}; }},
+       {"coming.expert", [](place& m) { m.coming[0].expert = experts_max; }},
+       {"coming", [](place& m) { m.coming.resize(entries_max + 1); }}});
   good.groups.push_back({group_id{9}, node_id{4}, 8});
   EXPECT_TRUE(encode(good, {}, {}).has_value());
   good.groups.clear();

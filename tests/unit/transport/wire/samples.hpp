@@ -189,7 +189,8 @@ inline std::vector<message> later_messages() {
   return {
       place{atl::epoch{9},
             {{layer_index{1}, 2, group_id{4}, 0.75F}, {layer_index{1}, 2, group_id{3}, 0.25F}},
-            {{group_id{3}, node_id{8}, 1}, {group_id{4}, node_id{7}, 2}}},
+            {{group_id{3}, node_id{8}, 1}, {group_id{4}, node_id{7}, 2}},
+            {{layer_index{1}, 3}, {layer_index{2}, 0}}},
       load{atl::epoch{9}, group_id{3}, layer_index{1}, {2, 4, 6}, {node_id{5}, node_id{2}}},
       placed{atl::epoch{9},
              node_id{2},

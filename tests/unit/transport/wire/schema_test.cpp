@@ -41,6 +41,9 @@ TEST(schema, structs_of_placement_lie_as_it_says) {
   EXPECT_EQ(l.layer(), 8U);
   EXPECT_EQ(l.expert(), 9U);
   EXPECT_EQ(l.rows(), 10U);
+  const auto n = as_wire<fbs::ExpertName>(expert_name{layer_index{14}, 15});
+  EXPECT_EQ(n.layer(), 14U);
+  EXPECT_EQ(n.expert(), 15U);
   const auto c = as_wire<fbs::CheckedExpert>(checked_expert{11, layer_index{12}, 13});
   EXPECT_EQ(c.check(), 11U);
   EXPECT_EQ(c.layer(), 12U);
