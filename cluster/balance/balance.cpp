@@ -233,23 +233,21 @@ layer_state carry_out(const layer_work& w, double enough, std::size_t moved_max,
   return *state;
 }
 
-move_reason reason_of(const layer_state& state, std::uint32_t e, std::uint32_t j) {
+/// `present`: what there was, as far as memory holds it.
+move_reason
+reason_of(const layer_state& present, const layer_state& state, std::uint32_t e, std::uint32_t j) {
   const layer_problem& problem = state.problem();
-  bool was_anywhere = false;
-  bool stays_elsewhere = false;  // on a node that does not drain
-  for (std::uint32_t k = 0; k < problem.nodes(); ++k) {
-    if (!state.was_held(e, k)) continue;
-    was_anywhere = true;
-    stays_elsewhere = stays_elsewhere || !problem.places[k].drains;
-  }
-  if (!stays_elsewhere) {
+  const auto before = present.copies(e);
+  const bool is_replaced = std::all_of(
+      before.begin(), before.end(), [&](const auto& c) { return problem.places[c.node].drains; });
+  if (is_replaced) {
     // The first new copy with the most load stands for what was there.
     const copy_of_expert* first = nullptr;
     for (const copy_of_expert& c : state.copies(e)) {
       if (!state.is_new(e, c.node)) continue;
       if (first == nullptr || c.load > first->load) first = &c;
     }
-    if (first->node == j) return was_anywhere ? move_reason::drain : move_reason::missing;
+    if (first->node == j) return before.empty() ? move_reason::missing : move_reason::drain;
   }
   const bool covers = problem.wants_cover && state.is_covered(e) && !state.is_covered(e, j);
   return covers ? move_reason::cover : move_reason::balance;
@@ -275,7 +273,7 @@ void tell(const layer_work& w, const layer_state& state, std::uint32_t layer, ba
                             .expert = e,
                             .to = c.node,
                             .share = share,
-                            .reason = reason_of(state, e, c.node)});
+                            .reason = reason_of(*w.present, state, e, c.node)});
     }
     if (!state.is_covered(e)) ++out.uncovered;
     for (std::uint32_t j = 0; j < problem.nodes(); ++j)

@@ -74,7 +74,7 @@ struct balance_input {
 };
 
 enum class move_reason : std::uint8_t {
-  missing,  // the expert had no copy
+  missing,  // the expert had no copy that memory holds
   drain,    // its only copies were on draining nodes
   cover,    // its copies were in one failure domain
   balance   // takes load off the slowest nodes

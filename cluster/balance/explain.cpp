@@ -56,11 +56,11 @@ std::string to_string(rest_reason reason) {
 }
 
 std::string describe(const balance_input& input, const balance_move& move) {
-  const std::string what = "layer " + std::to_string(move.layer) + ", expert " +
-                           std::to_string(move.expert) + ": copy to " + input.nodes[move.to].name;
+  std::string what = "layer " + std::to_string(move.layer) + ", expert " +
+                     std::to_string(move.expert) + ": copy to " + input.nodes[move.to].name;
   const std::string part = percent(move.share) + " of its rows";
   switch (move.reason) {
-  case move_reason::missing: return what + ", since it had no copy";
+  case move_reason::missing: return what + ", since it had no copy that memory holds";
   case move_reason::drain: return what + ", since its only copies are on draining nodes";
   case move_reason::cover: return what + ", a second failure domain for it; takes " + part;
   case move_reason::balance: return what + ", takes " + part + " off nodes that finish late";
