@@ -17,16 +17,18 @@ if "$target" "${options[@]}" "$found/corpus" "${seeds[@]}" >"$found/log" 2>&1; t
   echo "$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$found/log") runs"
   exit 0
 fi
-# The kind of the finding, the words of an assertion, and the stack without what lies below our code.
+# The kind of the finding, the words of an assertion, the stack without what lies below our code.
 echo "$name: finding"
 wanted='ERROR: |runtime error: |^[[:space:]]+#[0-9]+ |[Aa]ssert|terminate called|what\(\)'
 below=' (fuzzer::|main |_start|__libc_start|__sanitizer_print)'
-grep -aE "$wanted" "$found/log" | grep -avE "$below" | sed 's/ (BuildId.*//' | cut -c1-240 | head -n 32
+grep -aE "$wanted" "$found/log" | grep -avE "$below" |
+  sed 's/ (BuildId.*//' | cut -c1-240 | head -n 32
 grep -a 'SUMMARY: ' "$found/log"
 input=$(sed -n 's/.*Test unit written to //p' "$found/log" | tail -n 1)
 if [ ! -f "$input" ]; then
   tail -n 8 "$found/log"
-  echo "$name failed, no input was written; again: FUZZ_SEED=${FUZZ_SEED:-1} tools/fuzz_one.sh $target"
+  echo "$name failed, no input was written; again:"
+  echo "FUZZ_SEED=${FUZZ_SEED:-1} tools/fuzz_one.sh $target"
   exit 1
 fi
 if [ "$(wc -c <"$input")" -le 1500 ]; then
