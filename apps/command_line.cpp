@@ -507,6 +507,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_cluster(app, choose_command);
   add_join_token(app, choose_command);
   add_node(app, choose_command);
+  add_experts(app, choose_command);
   add_events(app, choose_command);
   add_local(app, choose_command);
   add_plan(app, *a);

@@ -16,9 +16,6 @@
 #include <utility>
 
 namespace atl::apps {
-namespace {
-
-constexpr const char* dir_help = "where the node keeps its state (default: ~/.local/state/atoll)";
 
 void add_operator(CLI::App& app, ops::operator_options& o) {
   const std::string group = "Coordinator";
@@ -35,6 +32,10 @@ void add_operator(CLI::App& app, ops::operator_options& o) {
       ->group(group);
   app.add_flag("--json", o.as_json, "as JSON");
 }
+
+namespace {
+
+constexpr const char* dir_help = "where the node keeps its state (default: ~/.local/state/atoll)";
 
 /// "1h" as seconds.
 result<std::int64_t> seconds_of(const std::string& option, const std::string& text) {

@@ -1,7 +1,8 @@
-// The command-line options of clusters: `atoll cluster`, `join-token`, `node`, `events`, `local`.
-// One thread.
+// The command-line options of clusters: `atoll cluster`, `join-token`, `node`, `expert`,
+// `operation`, `events`, `local`. One thread.
 #pragma once
 
+#include "apps/cluster/operator_commands.hpp"
 #include "apps/options_serve.hpp"
 
 namespace atl::apps {
@@ -10,6 +11,11 @@ void add_cluster(CLI::App& root, const choose& chosen);
 void add_join_token(CLI::App& root, const choose& chosen);
 void add_node(CLI::App& root, const choose& chosen);
 void add_events(CLI::App& root, const choose& chosen);
+/// `expert` and `operation`.
+void add_experts(CLI::App& root, const choose& chosen);
 void add_local(CLI::App& root, const choose& chosen);
+
+/// What commands about a cluster have in common: how its coordinator is reached, --json.
+void add_operator(CLI::App& app, ops::operator_options& o);
 
 }  // namespace atl::apps

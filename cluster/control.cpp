@@ -38,6 +38,16 @@ control::control(control_settings settings, durable_state restored, time_point_n
                 std::any_of(kept_.nodes.begin(), kept_.nodes.end(), [](const auto& n) {
                   return n.second.life > n.second.life_over;
                 });
+  for (const auto& [id, o] : kept_.operations)
+    if (o.change && o.state == operation_state::running) changes_[id] = now + change_patience;
+  std::vector<expert_key> asked;
+  for (const auto& [of, rule] : kept_.rules) asked.push_back(of);
+  for (const auto& [id, until] : changes_) {
+    const expert_change& c = *kept_.operations.at(id).change;
+    asked.emplace_back(c.layer, c.expert);
+  }
+  for (const expert_key& of : asked)
+    if (check_expert(of).has_value()) wish(of);
 }
 
 void control::record(std::string bytes, bool is_needed) {
@@ -143,8 +153,9 @@ void control::settle(time_point_ns now) {
 }
 
 void control::tell_placement(epoch before) {
+  latest_news_.clear();
   for (const std::string& text : driver_.take_news()) {
-    trouble_ = text;
+    trouble_ = latest_news_ = text;
     tell("placement", {}, text);
   }
   const placement_summary now = driver_.summary();
@@ -179,7 +190,8 @@ void control::reconcile(time_point_ns now) {
           m.body);
     }
     tell_placement(before);
-    has_more = advance_drains(now) || fence(now);
+    const bool has_ended = advance_changes(now);
+    has_more = advance_drains(now) || fence(now) || has_ended;
   }
   if (is_ready_ || !driver_.is_open()) return;
   is_ready_ = settings_.model.shape.layers.empty() ||
@@ -192,6 +204,7 @@ std::optional<time_point_ns> control::next_due() const {
   if (!driver_.is_open() && is_resumed_) no_later(settled_at());
   if (judged_again_at_) no_later(*judged_again_at_);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
+  for (const auto& [id, until] : changes_) no_later(until);
   for (const path_loss& l : losses_) {
     no_later(l.repeated + loss_patience);
     if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);

@@ -13,69 +13,18 @@
 // owner.
 #pragma once
 
+#include "cluster/control_settings.hpp"
 #include "cluster/control_view.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/verdict.hpp"
-#include "transport/plane.hpp"
 
 #include <deque>
-#include <functional>
 #include <map>
 #include <optional>
-#include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 namespace atl::cluster {
-
-struct placed_model {
-  experts::expert_shape shape;
-  std::size_t expert_bytes = 0;  // weights of one (layer, expert)
-};
-
-using ticket_function = std::function<std::vector<std::byte>(
-    std::span<const std::byte> key, transport::node_identity from, transport::node_identity to)>;
-
-struct control_settings {
-  std::string cluster;        // id
-  placed_model model;         // no layers: there is nothing to place
-  std::string fingerprint;    // of the checkpoint; empty: that of the first to join with one
-  std::string numeric_class;  // empty: that of the first to join that computes
-  std::optional<tensor::dtype> activations;  // of rows; empty: those of the first that sends some
-  std::uint32_t copies = 1;     // of each expert, on different nodes as far as there are enough
-  std::size_t moves_max = 256;  // copies moved for balance and drains in one plan, 0: no bound
-  std::uint32_t expert_nodes_min = 1;  // the first placement waits for so many
-  duration_ns settle{0};  // after a restart, members of before have so long to say join
-  duration_ns load_patience = std::chrono::minutes{2};
-  duration_ns drain_deadline = std::chrono::minutes{5};
-  duration_ns drain_quiet = std::chrono::seconds{1};  // reports count from then on
-  std::uint32_t group_slot_first = 0;                 // where a node's first group takes frames
-  std::optional<node_id> self;            // the coordinator's own node: it is never declared dead
-  bool admits_unknown = false;            // nodes join without having been admitted: one process
-  ticket_function ticket;                 // empty: no tickets
-  std::function<std::int64_t()> unix_ms;  // the calendar, for expiry and what people read
-};
-
-struct send_effect {
-  transport::node_identity to;  // of that life; a later one would not know what to do with it
-  std::variant<transport::wire::welcome,
-               transport::wire::members,
-               transport::wire::place,
-               transport::wire::load,
-               transport::wire::release,
-               transport::wire::dismissed>
-      body;
-};
-
-struct record_effect {
-  std::string bytes;
-  /// Nothing after it may be sent before it is durable. Otherwise only the attempt counts: without
-  /// it a restarted coordinator knows less, and harms nobody.
-  bool is_needed = true;
-};
-
-using effect = std::variant<record_effect, send_effect, event>;
 
 /// Members have so long to be heard again once the first of them is, after all were silent.
 inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
@@ -125,6 +74,28 @@ public:
   /// For good. Refused without `force` while the node is a member that was not drained.
   result<std::uint64_t> remove(node_id node, bool force, time_point_ns now);
 
+  // What operators ask for one expert (control_changes.cpp). Each answers with an operation that
+  // runs until the placement is so; when that cannot be, or it is cancelled before, what was asked
+  // for is as before. It wins over what evens loads out, and outlives the coordinator.
+  // errc::not_found: no such expert or node.
+  /// A copy goes to a node and stays there (it is pinned), in place of that on `from`, or of one
+  /// that is not pinned.
+  result<std::uint64_t>
+  move(expert_key of, node_id to, std::optional<node_id> from, time_point_ns now);
+  /// So many copies from now on.
+  result<std::uint64_t> replicate(expert_key of, std::uint32_t copies, time_point_ns now);
+  /// One copy less. Refused without `force` for the last one.
+  result<std::uint64_t> drop(expert_key of, node_id node, bool force, time_point_ns now);
+  result<std::uint64_t> pin(expert_key of, node_id node, time_point_ns now);
+  /// Of one node, or all of its pins.
+  result<std::uint64_t> unpin(expert_key of, std::optional<node_id> node, time_point_ns now);
+  /// Of a drain, or of what was asked for an expert.
+  result<void> cancel(std::uint64_t id, time_point_ns now);
+
+  /// The operation that a request with this key made, and notes that it did.
+  std::optional<operation> made_by(const std::string& idempotency_key) const;
+  void note_key(std::uint64_t id, const std::string& idempotency_key, const std::string& digest);
+
   result<void> create_token(join_token token);
   result<void> revoke_token(const std::string& id);
   /// Takes one use for these roles. errc::unauthorised: unknown, wrong, revoked, expired, used up,
@@ -138,6 +109,14 @@ public:
 
   cluster_view view(time_point_ns now) const;
   result<node_view> view(node_id node, time_point_ns now) const;
+  /// All experts, or those of one layer, by ascending layer and number. errc::not_found: there is
+  /// no such layer.
+  result<std::vector<expert_view>> experts(std::optional<layer_index> only) const;
+  result<expert_view> expert(layer_index layer, expert_index expert) const;
+  const placed_model& model() const noexcept { return settings_.model; }
+  const std::string& fingerprint() const noexcept { return settings_.fingerprint; }
+  const std::string& numeric_class() const noexcept { return settings_.numeric_class; }
+  epoch placement_epoch() const noexcept { return driver_.published(); }
   result<operation> find_operation(std::uint64_t id) const;
   /// Events after that revision, as far as they are kept (the last 1,024).
   std::vector<event> events_since(std::uint64_t revision) const;
@@ -165,6 +144,7 @@ private:
     bool is_forced = false;
     time_point_ns since = {};
     time_point_ns deadline = {};
+    std::size_t copies = 0;  // on the node when it began
   };
 
   // control_members.cpp
@@ -204,6 +184,26 @@ private:
   void record(std::string bytes, bool is_needed);
   void tell(const std::string& kind, node_id node, const std::string& text);
 
+  // control_changes.cpp
+  result<void> check_expert(expert_key of) const;
+  result<void> check_target(expert_key of, node_id node) const;
+  std::uint32_t copies_wanted(expert_key of) const;
+  expert_rule rule_of(expert_key of) const;
+  void set_rule(expert_key of, expert_rule rule);
+  void wish(expert_key of);
+  result<std::uint64_t> begin_change(operation_kind kind,
+                                     expert_key of,
+                                     node_id node,
+                                     std::optional<node_id> from,
+                                     const expert_rule& next,
+                                     bool force,
+                                     time_point_ns now);
+  bool advance_changes(time_point_ns now);
+  bool is_changed_now(const operation& o) const;
+  std::string what_stops(const operation& o) const;
+  void roll_back(operation& o, operation_state state, const std::string& why);
+  std::uint32_t percent_of(const operation& o) const;
+
   // control_operations.cpp
   result<node_record*> find_node(node_id node);
   std::string what_stands_against_drain(node_id node) const;
@@ -222,12 +222,14 @@ private:
   durable_state kept_;
   std::map<node_id, live_node> live_;
   std::map<node_id, drain_state> drains_;
+  std::map<std::uint64_t, time_point_ns> changes_;  // of experts, under way: by when
   std::map<node_id, time_point_ns> dismissed_at_;
   std::vector<path_loss> losses_;
   placement_driver driver_;
   std::vector<effect> effects_;
   std::deque<event> events_;
   std::string trouble_;
+  std::string latest_news_;  // of the driver's last step
   time_point_ns started_;
   time_point_ns now_;
   std::optional<time_point_ns> first_join_;

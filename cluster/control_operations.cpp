@@ -81,8 +81,7 @@ void control::end(operation& o, operation_state state, const std::string& detail
   record(to_record(o), false);
   tell("operation",
        o.node,
-       std::string{to_string(o.kind)} + " of " + named(o.node) + " " +
-           std::string{to_string(state)} + (detail.empty() ? "" : ": " + detail));
+       subject_of(o) + " " + std::string{to_string(state)} + (detail.empty() ? "" : ": " + detail));
 }
 
 result<std::uint64_t> control::cordon(node_id node, time_point_ns now) {
@@ -166,16 +165,18 @@ void control::begin_drain(
                    .is_leave = is_leave,
                    .is_forced = force,
                    .since = now,
-                   .deadline = now + within};
+                   .deadline = now + within,
+                   .copies = driver_.copies_on(node).held};
   has_members_changed_ = true;
-  tell("operation", node, std::string{to_string(o.kind)} + " of " + named(node) + " began");
+  tell("operation", node, subject_of(o) + " began");
 }
 
 /// A drain outlives the coordinator: it goes on when the node is here again, for what is left of
 /// its time by the calendar (which may have been set meanwhile: never more than it was given).
 void control::resume_drains(node_id node, time_point_ns now) {
   for (auto& [id, o] : kept_.operations) {
-    if (o.node != node || o.state != operation_state::running || drains_.count(node) > 0) continue;
+    const bool is_its_drain = o.node == node && !o.change && drains_.count(node) == 0;
+    if (!is_its_drain || o.state != operation_state::running) continue;
     const std::int64_t unix_now = settings_.unix_ms ? settings_.unix_ms() : 0;
     const std::int64_t given = o.deadline_unix_ms - o.created_unix_ms;
     const std::int64_t left = std::clamp<std::int64_t>(
@@ -184,7 +185,8 @@ void control::resume_drains(node_id node, time_point_ns now) {
                      .is_leave = o.kind == operation_kind::leave,
                      .is_forced = o.is_forced,
                      .since = now,
-                     .deadline = now + std::chrono::milliseconds{left}};
+                     .deadline = now + std::chrono::milliseconds{left},
+                     .copies = 0};
   }
 }
 

@@ -62,7 +62,7 @@ cluster_view control::view(time_point_ns now) const {
   v.placement = driver_.summary();
   v.copies_wanted = settings_.copies;
   for (const auto& [id, n] : kept_.nodes) v.nodes.push_back(*view(id, now));
-  for (const auto& [id, o] : kept_.operations) v.operations.push_back(o);
+  for (const auto& [id, o] : kept_.operations) v.operations.push_back(*find_operation(id));
   if (!driver_.is_open()) {
     v.waiting_for = is_resumed_ ? "the members of before to join again"
                                 : std::to_string(settings_.expert_nodes_min) +
@@ -77,7 +77,9 @@ result<operation> control::find_operation(std::uint64_t id) const {
   const auto at = kept_.operations.find(id);
   if (at == kept_.operations.end())
     return error{errc::not_found, "there is no operation " + std::to_string(id)};
-  return at->second;
+  operation o = at->second;
+  o.percent = percent_of(o);
+  return o;
 }
 
 }  // namespace atl::cluster

@@ -48,6 +48,15 @@ struct node_view {
   epoch used;  // the placement its routers use
 };
 
+/// One (layer, expert).
+struct expert_view {
+  layer_index layer;
+  expert_index expert;
+  std::uint32_t copies_wanted = 0;
+  std::vector<copy_view> copies;  // by ascending group
+  std::vector<node_id> pins;      // ascending
+};
+
 struct event {
   std::uint64_t revision = 0;  // grows with each event, over restarts too
   std::int64_t unix_ms = 0;

@@ -3,10 +3,16 @@
 #include "runtime/base/assert.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace atl::cluster {
 
 namespace wire = transport::wire;
+
+std::string_view to_string(copy_state state) noexcept {
+  constexpr std::array<std::string_view, 4> names{"loading", "held", "serving", "leaving"};
+  return names[static_cast<std::size_t>(state)];
+}
 
 placement_driver::placement_driver(driver_settings settings, epoch_source epochs)
     : settings_{std::move(settings)},
@@ -332,6 +338,23 @@ node_copies placement_driver::copies_on(node_id node) const {
     }
   }
   return n;
+}
+
+std::vector<copy_view> placement_driver::copies_of(layer_index layer, expert_index expert) const {
+  std::vector<copy_view> all;
+  const auto i = index_of(layer, expert.value);
+  if (!i) return all;
+  for (const copy& c : copies_[*i]) {
+    const auto at = seats_.find(c.group);
+    if (c.is == state::released || at == seats_.end()) continue;
+    const copy_state is = c.is == state::ordered   ? copy_state::loading
+                          : c.is == state::leaving ? copy_state::leaving
+                          : c.is_mapped            ? copy_state::serving
+                                                   : copy_state::held;
+    all.push_back({c.group, at->second.who.node, is, c.share});
+  }
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.group < b.group; });
+  return all;
 }
 
 bool placement_driver::is_in_force() const {

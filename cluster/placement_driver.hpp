@@ -23,6 +23,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -70,6 +71,30 @@ struct node_copies {
   std::size_t loading = 0;  // ordered, not answered
 };
 
+enum class copy_state : std::uint8_t {
+  loading,  // ordered, not answered
+  held,     // not in the map
+  serving,  // in the map
+  leaving,  // out of the map, not released yet
+};
+std::string_view to_string(copy_state state) noexcept;
+
+/// What is asked for one expert besides what all get.
+struct expert_wish {
+  std::optional<std::uint32_t> copies = {};  // absent: those of all, 0: none
+  std::vector<node_id> pins = {};            // it gets, and keeps, a copy there
+  std::vector<node_id> unwanted = {};        // gives its copy up once there are enough others
+  friend bool operator==(const expert_wish&, const expert_wish&) = default;
+};
+
+/// A copy that a group has, or is to have.
+struct copy_view {
+  group_id group;
+  node_id node;
+  copy_state state = copy_state::loading;
+  std::uint32_t share = 1;  // of the expert's rows, against those of the other serving copies
+};
+
 class placement_driver {
 public:
   using epoch_source = std::function<epoch()>;
@@ -88,6 +113,8 @@ public:
                      std::span<const transport::wire::checked_expert> held,
                      time_point_ns now);
   void answered(const transport::wire::placed& answer, time_point_ns now);
+  /// In place of an earlier one. The expert is one of the shape.
+  void set_wish(layer_index layer, expert_index expert, expert_wish wish);
 
   /// A node whose routers use the map, and which epoch they use already (0: none). Again for a node
   /// that is one: it is sent the map once more.
@@ -109,6 +136,13 @@ public:
   /// The epoch of the map, 0: there is none yet.
   epoch published() const noexcept { return published_; }
   node_copies copies_on(node_id node) const;
+  const experts::expert_shape& shape() const noexcept { return settings_.shape; }
+  /// Nodes that are to hold the expert by the present plan.
+  std::vector<node_id> planned_for(layer_index layer, expert_index expert) const;
+  /// Experts that may be put on a node besides what it has or is to get.
+  std::size_t room_on(node_id node) const;
+  /// By ascending group; none where the shape has no such expert.
+  std::vector<copy_view> copies_of(layer_index layer, expert_index expert) const;
   /// Every reader uses the first map, or a later one.
   bool is_in_force() const;
   /// Experts of which this node alone has a copy.
@@ -155,6 +189,10 @@ private:
   bool is_lost(std::size_t i) const;
   bool agrees(std::size_t i, group_id group, std::uint64_t check);
   std::size_t nodes_holding(std::size_t i, node_id besides) const;
+  const expert_wish& wish_of(std::size_t i) const;
+  std::uint32_t wanted(std::size_t i) const { return wish_of(i).copies.value_or(settings_.copies); }
+  void add_wishes(repair_input& to) const;
+  std::optional<group_id> group_for(std::size_t i, node_id node) const;
 
   static bool answers(const transport::wire::load& order,
                       const transport::wire::placed& answer,
@@ -167,7 +205,7 @@ private:
   void use_held();
   void expire(time_point_ns now);
   void trim();
-  copy* surplus_of(std::vector<copy>& list, const std::map<group_id, std::size_t>& held) const;
+  copy* surplus_of(std::size_t i, const std::map<group_id, std::size_t>& held);
   repair_input planning_input() const;
   void plan();
   void give_orders(time_point_ns now, std::vector<placement_message>& out);
@@ -185,9 +223,10 @@ private:
   std::map<layer_index, std::size_t> row_of_layer_;
   std::map<group_id, seat> seats_;
   std::map<node_id, reader> readers_;
-  std::vector<std::vector<copy>> copies_;  // by expert
-  std::vector<std::uint64_t> checks_;      // by expert; 0: not known yet
-  experts::replica_lists target_;          // by expert
+  std::vector<std::vector<copy>> copies_;      // by expert
+  std::vector<std::uint64_t> checks_;          // by expert; 0: not known yet
+  experts::replica_lists target_;              // by expert
+  std::map<std::size_t, expert_wish> wishes_;  // by expert
   std::map<slot_key, order> orders_;
   std::map<barred_key, bar> barred_;
   std::map<group_id, bar> silent_;  // groups that did not answer: they get nothing new for a while

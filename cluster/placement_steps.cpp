@@ -44,11 +44,11 @@ void placement_driver::revive() {
   for (auto& list : copies_) {
     const bool is_held =
         std::any_of(list.begin(), list.end(), [](const copy& c) { return c.is == state::held; });
-    if (is_held) continue;
+    const auto i = static_cast<std::size_t>(&list - copies_.data());
+    if (is_held || wanted(i) == 0) continue;
     const auto at = std::find_if(
         list.begin(), list.end(), [](const copy& c) { return c.is == state::leaving; });
     if (at == list.end()) continue;
-    const auto i = static_cast<std::size_t>(&list - copies_.data());
     const auto b = barred_.find({i, at->group});
     if (b != barred_.end() && b->second.is_final) continue;
     at->is = state::held;
@@ -98,26 +98,38 @@ void placement_driver::trim() {
   for (const auto& list : copies_) {
     for (const copy& c : list) held[c.group] += c.is == state::held ? 1 : 0;
   }
-  for (auto& list : copies_) {
-    while (copy* surplus = surplus_of(list, held)) {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    while (copy* surplus = surplus_of(i, held)) {
       --held[surplus->group];
       leave(*surplus);
     }
   }
 }
 
-placement_driver::copy*
-placement_driver::surplus_of(std::vector<copy>& list,
-                             const std::map<group_id, std::size_t>& held) const {
+/// Where something was asked for the expert, what is in use stays rather than what is not yet.
+placement_driver::copy* placement_driver::surplus_of(std::size_t i,
+                                                     const std::map<group_id, std::size_t>& held) {
+  const expert_wish& wish = wish_of(i);
+  const bool has_wish = wishes_.count(i) > 0;
+  const auto is_among = [](const std::vector<node_id>& nodes, node_id node) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  };
+  const auto rank = [&](const copy& c) {
+    const node_id node = seats_.at(c.group).who.node;
+    return std::tuple{!is_among(wish.pins, node),
+                      is_among(wish.unwanted, node),
+                      has_wish && !c.is_mapped,
+                      held.at(c.group)};
+  };
   std::set<node_id> nodes;
-  copy* fullest = nullptr;
-  for (copy& c : list) {
+  copy* worst = nullptr;
+  for (copy& c : copies_[i]) {
     const holder& h = seats_.at(c.group).who;
     if (c.is != state::held || h.drains) continue;
     nodes.insert(h.node);
-    if (fullest == nullptr || held.at(c.group) >= held.at(fullest->group)) fullest = &c;
+    if (worst == nullptr || rank(c) >= rank(*worst)) worst = &c;
   }
-  return nodes.size() > settings_.copies ? fullest : nullptr;
+  return nodes.size() > wanted(i) ? worst : nullptr;
 }
 
 repair_input placement_driver::planning_input() const {
@@ -144,6 +156,7 @@ repair_input placement_driver::planning_input() const {
     if (b.is_over) continue;
     input.barred.push_back({key.second, layer_of(key.first), expert_index{expert_of(key.first)}});
   }
+  add_wishes(input);
   return input;
 }
 

@@ -11,8 +11,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 5> kind_names{
-    "cordon", "uncordon", "drain", "leave", "remove"};
+constexpr std::array<std::string_view, 10> kind_names{
+    "cordon", "uncordon", "drain", "leave", "remove", "move", "replicate", "drop", "pin", "unpin"};
 constexpr std::array<std::string_view, 4> state_names{"running", "done", "failed", "cancelled"};
 
 /// Reads one field: absent or of another type leaves the default.
@@ -93,6 +93,53 @@ void apply_token(durable_state& to, const json::object& o) {
   to.tokens[t.id] = std::move(t);
 }
 
+expert_rule rule_of(const json::object& o) {
+  expert_rule r;
+  std::int64_t copies = -1;
+  read(o, "copies", copies);
+  if (copies >= 0) r.copies = static_cast<std::uint32_t>(copies);
+  const json::value* pins = o.if_contains("pins");
+  if (pins == nullptr || !pins->is_array()) return r;
+  for (const json::value& pin : pins->get_array()) {
+    boost::system::error_code failed;
+    const auto node = pin.to_number<std::uint32_t>(failed);
+    if (!failed) r.pins.push_back(node_id{node});
+  }
+  return r;
+}
+
+json::object to_object(const expert_rule& r) {
+  json::object o;
+  if (r.copies) o["copies"] = *r.copies;
+  json::array pins;
+  for (const node_id node : r.pins) pins.emplace_back(node.value);
+  o["pins"] = std::move(pins);
+  return o;
+}
+
+void apply_rule(durable_state& to, const json::object& o) {
+  expert_key of;
+  read(o, "layer", of.first);
+  read(o, "expert", of.second);
+  expert_rule r = rule_of(o);
+  to.rules.erase(of);
+  if (!r.is_empty()) to.rules.emplace(of, std::move(r));
+}
+
+std::optional<expert_change> change_of(const json::object& o) {
+  const json::value* before = o.if_contains("before");
+  if (before == nullptr || !before->is_object()) return std::nullopt;
+  expert_change c;
+  read(o, "layer", c.layer);
+  read(o, "expert", c.expert);
+  std::uint32_t from = 0;
+  read(o, "from", from);
+  if (from != 0) c.from = node_id{from};
+  read(o, "copies", c.copies);
+  c.before = rule_of(before->get_object());
+  return c;
+}
+
 void apply_operation(durable_state& to, const json::object& o) {
   operation made;
   read(o, "id", made.id);
@@ -104,6 +151,9 @@ void apply_operation(durable_state& to, const json::object& o) {
   read(o, "ended", made.ended_unix_ms);
   read(o, "deadline", made.deadline_unix_ms);
   read(o, "detail", made.detail);
+  read(o, "key", made.idempotency_key);
+  read(o, "digest", made.request_digest);
+  made.change = change_of(o);
   to.operations[made.id] = std::move(made);
 }
 
@@ -132,6 +182,21 @@ std::string_view to_string(operation_kind kind) noexcept {
 
 std::string_view to_string(operation_state state) noexcept {
   return state_names[static_cast<std::size_t>(state)];
+}
+
+std::string subject_of(const operation& o) {
+  std::string text{to_string(o.kind)};
+  if (!o.change) return text + " of node " + std::to_string(o.node.value);
+  text += " of layer " + std::to_string(o.change->layer.value) + " expert " +
+          std::to_string(o.change->expert.value);
+  if (o.change->from) text += " from node " + std::to_string(o.change->from->value);
+  if (o.node != node_id{})
+    text += (o.kind == operation_kind::unpin ? " from node " : " to node ") +
+            std::to_string(o.node.value);
+  if (o.kind == operation_kind::replicate)
+    text +=
+        " to " + std::to_string(o.change->copies) + (o.change->copies == 1 ? " copy" : " copies");
+  return text;
 }
 
 std::string to_record(const marks& m) {
@@ -174,16 +239,36 @@ std::string to_record(const join_token& t) {
 }
 
 std::string to_record(const operation& o) {
-  return json::serialize(json::object{{"kind", "operation"},
-                                      {"id", o.id},
-                                      {"operation", to_string(o.kind)},
-                                      {"state", to_string(o.state)},
-                                      {"node", o.node.value},
-                                      {"forced", o.is_forced},
-                                      {"created", o.created_unix_ms},
-                                      {"ended", o.ended_unix_ms},
-                                      {"deadline", o.deadline_unix_ms},
-                                      {"detail", o.detail}});
+  json::object all{{"kind", "operation"},
+                   {"id", o.id},
+                   {"operation", to_string(o.kind)},
+                   {"state", to_string(o.state)},
+                   {"node", o.node.value},
+                   {"forced", o.is_forced},
+                   {"created", o.created_unix_ms},
+                   {"ended", o.ended_unix_ms},
+                   {"deadline", o.deadline_unix_ms},
+                   {"detail", o.detail}};
+  if (!o.idempotency_key.empty()) {
+    all["key"] = o.idempotency_key;
+    all["digest"] = o.request_digest;
+  }
+  if (o.change) {
+    all["layer"] = o.change->layer.value;
+    all["expert"] = o.change->expert.value;
+    all["from"] = o.change->from.value_or(node_id{}).value;
+    all["copies"] = o.change->copies;
+    all["before"] = to_object(o.change->before);
+  }
+  return json::serialize(all);
+}
+
+std::string to_record(const expert_key& of, const expert_rule& r) {
+  json::object o = to_object(r);
+  o["kind"] = "rule";
+  o["layer"] = of.first.value;
+  o["expert"] = of.second.value;
+  return json::serialize(o);
 }
 
 std::string to_record(const revoked_certificate& c) {
@@ -212,6 +297,7 @@ result<void> apply_record(durable_state& to, std::string_view record) {
   if (kind == "token") apply_token(to, o);
   if (kind == "operation") apply_operation(to, o);
   if (kind == "revoked") apply_revoked(to, o);
+  if (kind == "rule") apply_rule(to, o);
   if (kind == "forgotten") apply_forgotten(to, o);
   return {};
 }
@@ -222,6 +308,7 @@ std::vector<std::string> snapshot(const durable_state& of) {
   for (const auto& [id, t] : of.tokens) records.push_back(to_record(t));
   for (const auto& [id, o] : of.operations) records.push_back(to_record(o));
   for (const auto& [serial, c] : of.revoked) records.push_back(to_record(c));
+  for (const auto& [key, r] : of.rules) records.push_back(to_record(key, r));
   return records;
 }
 

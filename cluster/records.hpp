@@ -1,8 +1,9 @@
 // What the coordinator keeps over its own death: nodes, join tokens, operations, revoked
-// certificates, and the numbers that are never given twice. Each record replaces one thing as a
-// whole, so applying a journal again, or a snapshot and then the journal after it, ends in the same
-// state. Records are JSON objects with a "kind"; a field that is missing has its default, kinds and
-// fields that are not known are passed over, so that versions N and N+1 read each other's journals.
+// certificates, what operators asked for experts, and the numbers that are never given twice. Each
+// record replaces one thing as a whole, so applying a journal again, or a snapshot and then the
+// journal after it, ends in the same state. Records are JSON objects with a "kind"; a field that is
+// missing has its default, kinds and fields that are not known are passed over, so that versions N
+// and N+1 read each other's journals.
 #pragma once
 
 #include "runtime/base/ids.hpp"
@@ -10,8 +11,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace atl::cluster {
@@ -44,10 +47,41 @@ struct join_token {
   friend bool operator==(const join_token&, const join_token&) = default;
 };
 
-enum class operation_kind : std::uint8_t { cordon, uncordon, drain, leave, remove };
+using expert_key = std::pair<layer_index, expert_index>;
+
+/// What operators asked for one (layer, expert); it wins over all policies.
+struct expert_rule {
+  std::optional<std::uint32_t> copies = {};  // wanted; absent: the cluster's number
+  std::vector<node_id> pins = {};            // it has a copy there, ascending
+  bool is_empty() const noexcept { return !copies && pins.empty(); }
+  friend bool operator==(const expert_rule&, const expert_rule&) = default;
+};
+
+enum class operation_kind : std::uint8_t {
+  cordon,
+  uncordon,
+  drain,
+  leave,
+  remove,
+  move,
+  replicate,
+  drop,
+  pin,
+  unpin,
+};
 enum class operation_state : std::uint8_t { running, done, failed, cancelled };
 std::string_view to_string(operation_kind kind) noexcept;
 std::string_view to_string(operation_state state) noexcept;
+
+/// What is to become of one (layer, expert), and what was asked for it before.
+struct expert_change {
+  layer_index layer = {};
+  expert_index expert = {};
+  std::optional<node_id> from = {};  // gives its copy up
+  std::uint32_t copies = 0;          // of replicate
+  expert_rule before = {};
+  friend bool operator==(const expert_change&, const expert_change&) = default;
+};
 
 /// Something long that was asked for, and how it went.
 struct operation {
@@ -60,8 +94,15 @@ struct operation {
   std::int64_t ended_unix_ms = 0;     // 0: it runs
   std::int64_t deadline_unix_ms = 0;  // 0: it has none
   std::string detail = {};            // for people: what it waits for, or why it ended as it did
+  std::optional<expert_change> change = {};  // of an expert; `node` is where it gets a copy
+  std::string idempotency_key = {};          // of the request that made it, as the client gave it
+  std::string request_digest = {};           // likewise: tells another request with the same key
+  std::uint32_t percent = 0;                 // how far it is, in answers; not kept
   friend bool operator==(const operation&, const operation&) = default;
 };
+
+/// For people: "drain of node 3", "move of layer 3 expert 17 from node 2 to node 4".
+std::string subject_of(const operation& o);
 
 struct revoked_certificate {
   std::string serial;
@@ -90,6 +131,7 @@ struct durable_state {
   std::map<std::string, join_token> tokens;
   std::map<std::uint64_t, operation> operations;
   std::map<std::string, revoked_certificate> revoked;  // by serial
+  std::map<expert_key, expert_rule> rules;             // none is empty
   friend bool operator==(const durable_state&, const durable_state&) = default;
 };
 
@@ -98,6 +140,7 @@ std::string to_record(const node_record& n);
 std::string to_record(const join_token& t);
 std::string to_record(const operation& o);
 std::string to_record(const revoked_certificate& c);
+std::string to_record(const expert_key& of, const expert_rule& r);
 /// Says that an operation or a token is forgotten.
 std::string forget_operation(std::uint64_t id);
 std::string forget_token(const std::string& id);

@@ -26,6 +26,9 @@ result<void> check(const repair_input& input) {
     return bad(std::to_string(input.present.size()) + " replica lists for " +
                std::to_string(count) + " experts");
   }
+  if (!input.copies_of.empty() && input.copies_of.size() != count)
+    return bad("wanted copies of " + std::to_string(input.copies_of.size()) + " experts for " +
+               std::to_string(count));
   return {};
 }
 
@@ -36,12 +39,15 @@ public:
 
   void place_fresh();
   void fill_holes();
+  void place_pinned();
   void reach_wanted_copies();
   void finish_drains();
   void balance();
   repair_plan outcome() const;
 
 private:
+  static constexpr char pinned = 1;
+  static constexpr char unwanted = 2;
   struct copy_at {
     std::size_t expert;
     std::size_t group;
@@ -58,6 +64,18 @@ private:
   bool accepts(std::size_t g) const {
     return holders_[g].accepts_new && holders_[g].serves && !holders_[g].drains;
   }
+
+  std::uint32_t wanted(std::size_t i) const {
+    return input_.copies_of.empty() ? input_.copies : input_.copies_of[i];
+  }
+  bool is_pinned(std::size_t i, std::size_t g) const { return asked_[i * groups() + g] == pinned; }
+  bool is_unwanted(std::size_t i, std::size_t g) const {
+    return asked_[i * groups() + g] == unwanted;
+  }
+  /// Whether the copy does not count, since it is to go.
+  bool goes(std::size_t i, std::size_t g) const { return holders_[g].drains || is_unwanted(i, g); }
+  template <class Mark>
+  void mark(const std::vector<expert_copy>& copies, Mark&& as);
 
   void put(std::size_t i, std::size_t g);
   void take(std::size_t i, std::size_t g);
@@ -80,6 +98,7 @@ private:
   std::vector<char> is_;               // experts x groups: held in the target
   std::vector<char> evicted_;          // experts x groups
   std::vector<char> barred_;           // experts x groups: not to be put there
+  std::vector<char> asked_;            // experts x groups: 0, pinned or unwanted
   std::vector<std::size_t> in_layer_;  // groups x layers: held in the target
   std::vector<std::size_t> total_;     // held in the target
   std::vector<std::size_t> peak_;      // held while the plan is carried out
@@ -97,6 +116,7 @@ planner::planner(const repair_input& input, std::vector<holder> holders)
       is_(experts() * groups()),
       evicted_(experts() * groups()),
       barred_(experts() * groups()),
+      asked_(experts() * groups()),
       in_layer_(groups() * input.shape.layers.size()),
       total_(groups()),
       peak_(groups()),
@@ -121,14 +141,24 @@ planner::planner(const repair_input& input, std::vector<holder> holders)
     if (copies > 0)
       share_of_new_[i] = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shares / copies));
   }
-  for (const expert_copy& no : input.barred) {
-    const auto& layers = input.shape.layers;
-    const auto row = std::lower_bound(layers.begin(), layers.end(), no.layer);
+  mark(input.barred, [this](std::size_t at) { barred_[at] = 1; });
+  mark(input.pinned, [this](std::size_t at) { asked_[at] = pinned; });
+  mark(input.unwanted, [this](std::size_t at) {
+    asked_[at] = unwanted;
+    if (was_[at] == 0) barred_[at] = 1;
+  });
+}
+
+template <class Mark>
+void planner::mark(const std::vector<expert_copy>& copies, Mark&& as) {
+  for (const expert_copy& c : copies) {
+    const auto& layers = input_.shape.layers;
+    const auto row = std::lower_bound(layers.begin(), layers.end(), c.layer);
     const auto at = std::find_if(
-        holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == no.group; });
-    if (row == layers.end() || *row != no.layer || at == holders_.end()) continue;
-    const auto i = static_cast<std::size_t>(row - layers.begin()) * input.shape.experts;
-    barred_[(i + no.expert.value) * groups() + static_cast<std::size_t>(at - holders_.begin())] = 1;
+        holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == c.group; });
+    if (row == layers.end() || *row != c.layer || at == holders_.end()) continue;
+    const auto i = static_cast<std::size_t>(row - layers.begin()) * input_.shape.experts;
+    as((i + c.expert.value) * groups() + static_cast<std::size_t>(at - holders_.begin()));
   }
 }
 
@@ -153,7 +183,7 @@ bool planner::has_room(std::size_t i, std::size_t g) const {
 /// Whether a group of that node that does not drain, other than `except`, is to hold the expert.
 bool planner::node_holds(std::size_t i, node_id node, std::size_t except) const {
   for (std::size_t g = 0; g < groups(); ++g) {
-    if (g != except && is(i, g) && holders_[g].node == node && !holders_[g].drains) return true;
+    if (g != except && is(i, g) && holders_[g].node == node && !goes(i, g)) return true;
   }
   return false;
 }
@@ -161,7 +191,7 @@ bool planner::node_holds(std::size_t i, node_id node, std::size_t except) const 
 std::size_t planner::nodes_with(std::size_t i, bool draining_too) const {
   std::vector<node_id> nodes;
   for (std::size_t g = 0; g < groups(); ++g) {
-    if (!is(i, g) || (holders_[g].drains && !draining_too)) continue;
+    if (!is(i, g) || (goes(i, g) && !draining_too)) continue;
     if (std::find(nodes.begin(), nodes.end(), holders_[g].node) == nodes.end())
       nodes.push_back(holders_[g].node);
   }
@@ -202,7 +232,7 @@ std::optional<planner::copy_at> planner::next_doubled() {
       if (holding.size() != doubled_copies_) continue;
       std::size_t best = none;
       for (const std::size_t g : holding) {
-        if (!accepts(g) || peak_[g] > holders_[g].capacity) continue;
+        if (!accepts(g) || peak_[g] > holders_[g].capacity || is_pinned(i, g)) continue;
         if (best == none || node_holds(i, holders_[g].node, g)) best = g;
       }
       if (best != none) return copy_at{i, best};
@@ -252,14 +282,31 @@ void planner::place_fresh() {
 
 void planner::fill_holes() {
   for (std::size_t i = 0; i < experts(); ++i)
-    if (nodes_with(i, true) == 0 && !place(i)) place_by_eviction(i);
+    if (wanted(i) > 0 && nodes_with(i, true) == 0 && !place(i)) place_by_eviction(i);
+}
+
+void planner::place_pinned() {
+  for (std::size_t i = 0; i < experts(); ++i) {
+    for (std::size_t g = 0; g < groups(); ++g) {
+      const bool is_due = is_pinned(i, g) && !is(i, g) && accepts(g) && has_room(i, g);
+      if (!is_due || node_holds(i, holders_[g].node)) continue;
+      put(i, g);
+      // In place of a copy that this plan put elsewhere.
+      for (std::size_t other = 0; other < groups(); ++other) {
+        const bool is_spare = is(i, other) && !was(i, other) && !is_pinned(i, other);
+        if (is_spare && nodes_with(i, false) > wanted(i)) take(i, other);
+      }
+    }
+  }
 }
 
 void planner::reach_wanted_copies() {
-  for (std::size_t copies = 0; copies < input_.copies; ++copies) {
+  std::size_t most = input_.copies;
+  for (const std::uint32_t n : input_.copies_of) most = std::max<std::size_t>(most, n);
+  for (std::size_t copies = 0; copies < most; ++copies) {
     for (std::size_t i = 0; i < experts(); ++i) {
-      if (nodes_with(i, false) != copies) continue;
-      const bool is_move = nodes_with(i, true) >= input_.copies;
+      if (copies >= wanted(i) || nodes_with(i, false) != copies) continue;
+      const bool is_move = nodes_with(i, true) >= wanted(i);
       if (is_move && is_out_of_moves()) continue;
       if (place(i) && is_move) ++moves_;
     }
@@ -269,16 +316,19 @@ void planner::reach_wanted_copies() {
 void planner::finish_drains() {
   for (std::size_t i = 0; i < experts(); ++i) {
     const std::size_t kept = nodes_with(i, false);
-    const bool is_enough = kept >= input_.copies || (kept > 0 && !is_out_of_moves());
-    if (!is_enough) continue;
-    for (std::size_t g = 0; g < groups(); ++g)
-      if (holders_[g].drains && is(i, g)) take(i, g);
+    const bool is_enough = kept >= wanted(i);
+    const bool may_drain = is_enough || (kept > 0 && !is_out_of_moves());
+    for (std::size_t g = 0; g < groups(); ++g) {
+      const bool leaves = (holders_[g].drains && may_drain) || (is_unwanted(i, g) && is_enough);
+      if (leaves && is(i, g)) take(i, g);
+    }
   }
 }
 
 bool planner::may_move(std::size_t i, std::size_t from, std::size_t to) const {
   const bool is_allowed = !was(i, from) || !is_out_of_moves();
-  return is_allowed && is(i, from) && !is(i, to) && has_room(i, to) &&
+  const bool was_asked = asked_[i * groups() + from] != 0 || asked_[i * groups() + to] != 0;
+  return is_allowed && !was_asked && is(i, from) && !is(i, to) && has_room(i, to) &&
          !node_holds(i, holders_[to].node, from);
 }
 
@@ -370,11 +420,12 @@ repair_plan planner::outcome() const {
           {.group = copy.group, .share = is_kept ? kept->share : share_of_new_[i]});
     }
     const std::size_t kept = nodes_with(i, false);
-    if (plan.target[i].empty()) plan.unplaceable.push_back({.layer = layer, .expert = expert});
-    if (kept < input_.copies) {
+    if (plan.target[i].empty() && wanted(i) > 0)
+      plan.unplaceable.push_back({.layer = layer, .expert = expert});
+    if (kept < wanted(i)) {
       plan.short_of.push_back({.layer = layer,
                                .expert = expert,
-                               .short_by = static_cast<std::uint32_t>(input_.copies - kept)});
+                               .short_by = static_cast<std::uint32_t>(wanted(i) - kept)});
     }
   }
   for (auto* list : {&plan.evictions, &plan.loads, &plan.releases})
@@ -397,6 +448,7 @@ result<repair_plan> plan_repair(const repair_input& input) {
   planner plan{input, std::move(holders)};
   plan.place_fresh();
   plan.fill_holes();
+  plan.place_pinned();
   plan.reach_wanted_copies();
   plan.finish_drains();
   plan.balance();

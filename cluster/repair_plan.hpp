@@ -11,6 +11,7 @@
 //  - Between groups, the number of experts of one layer, and of all layers, may differ by one for
 //    each wanted copy. Beyond that, copies move from the fullest to the emptiest that can take
 //    them.
+//  - Copies that were asked for one by one (pinned, unwanted) come before all that evens out.
 //  - A draining group gives up each copy once there are enough elsewhere, or at least one and no
 //    room for more.
 //
@@ -56,6 +57,12 @@ struct repair_input {
   std::size_t moves_max = 0;
   /// Copies that are not to be made now: the group could not, or must not, take that expert.
   std::vector<expert_copy> barred = {};
+  /// Wanted of each expert, in place of `copies`: empty, or as many as `present`. 0: none at all.
+  std::vector<std::uint32_t> copies_of = {};
+  /// Copies that are to be there. They are made where there is room, and neither moved nor evicted.
+  std::vector<expert_copy> pinned = {};
+  /// Copies that are given up as soon as their expert has enough others, and not made.
+  std::vector<expert_copy> unwanted = {};
 };
 
 struct expert_shortage {

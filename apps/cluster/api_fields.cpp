@@ -115,9 +115,10 @@ read_query(std::string_view query, std::initializer_list<std::string_view> known
     const std::string_view value =
         equals == std::string_view::npos ? std::string_view{} : part.substr(equals + 1);
     const bool is_plain = std::all_of(value.begin(), value.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '.' || c == '-' || c == '_';
     });
-    if (!is_plain) return bad(name, "lower-case letters, digits and points");
+    if (!is_plain) return bad(name, "letters, digits, points, dashes and underscores");
     all.emplace_back(name, value);
   }
   return all;

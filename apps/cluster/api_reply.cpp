@@ -15,6 +15,7 @@ std::pair<int, const char*> status_of(errc code, bool is_conflict) {
     return is_conflict ? std::pair{409, "conflict"} : std::pair{400, "invalid request"};
   case errc::unauthorised: return {401, "not allowed"};
   case errc::not_found: return {404, "not found"};
+  case errc::stale_epoch: return {412, "the placement has changed"};
   case errc::unsupported:
   case errc::unavailable:
   case errc::overloaded:
@@ -31,6 +32,7 @@ http::response to_response(const api_reply& r) {
   made.status = r.status;
   made.headers = r.headers;
   made.headers.push_back({"cache-control", "no-store"});
+  if (r.status == 304) return made;
   made.body = boost::json::serialize(r.body) + "\n";
   return made;
 }

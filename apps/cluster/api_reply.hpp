@@ -6,6 +6,8 @@
 
 #include <boost/json/value.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace atl::ops {
@@ -14,6 +16,7 @@ struct api_reply {
   int status = 200;
   boost::json::value body;
   std::vector<http::header> headers = {};
+  std::optional<std::uint64_t> made = {};  // the operation that the request began
 };
 
 http::response to_response(const api_reply& r);

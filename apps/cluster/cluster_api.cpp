@@ -1,7 +1,8 @@
 #include "apps/cluster/cluster_api.hpp"
 
 #include "apps/cluster/api_fields.hpp"
-#include "apps/cluster/api_reply.hpp"
+#include "apps/cluster/api_question.hpp"
+#include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/roles.hpp"
 #include "apps/cluster/views.hpp"
 #include "apps/serve/access.hpp"
@@ -11,7 +12,6 @@
 
 #include <boost/json.hpp>
 
-#include <charconv>
 #include <mutex>
 #include <utility>
 
@@ -30,43 +30,6 @@ constexpr std::chrono::milliseconds farewell{1000};
 constexpr int waiting_most = 64;  // clients that wait for events
 
 enum class access { open, token, read, admin };
-
-/// What a route does on the coordinator's state.
-using question = std::function<result<api_reply>(cluster::control&, time_point_ns)>;
-
-struct call {
-  http::request request;
-  std::string id;  // what "{id}" stood for
-  std::shared_ptr<http::exchange> answer;
-};
-
-template <class Number>
-result<Number> number_of(std::string_view what, std::string_view text) {
-  Number value{};
-  const char* const end = text.data() + text.size();
-  const auto [at, code] = std::from_chars(text.data(), end, value);
-  if (code == std::errc{} && at == end) return value;
-  return error{errc::not_found, "there is no " + std::string{what} + " " + std::string{text}};
-}
-
-result<node_id> node_of(const call& c) {
-  ATOLL_ASSIGN(const auto number, number_of<std::uint32_t>("node", c.id));
-  return node_id{number};
-}
-
-result<void> no_more(const call& c) {
-  ATOLL_TRY(read_body(c.request.body, {}));
-  ATOLL_TRY(read_query(c.request.query, {}));
-  return {};
-}
-
-result<api_reply> operation_reply(const cluster::control& on, result<std::uint64_t> made) {
-  if (made.has_error()) return made.error();
-  ATOLL_ASSIGN(const auto o, on.find_operation(*made));
-  const bool runs = o.state == cluster::operation_state::running;
-  return api_reply{
-      runs ? 202 : 200, to_json(o), {{"location", "/api/v1/operations/" + std::to_string(o.id)}}};
-}
 
 /// Clients that wait for events, so many at most. They let go on any thread.
 class waiting_clients : public std::enable_shared_from_this<waiting_clients> {
@@ -97,6 +60,11 @@ error not_now(const error& trouble) {
 }
 
 // ---- questions, each from one request
+
+result<node_id> node_of(const call& c) {
+  ATOLL_ASSIGN(const auto number, number_of<std::uint32_t>("node", c.id));
+  return node_id{number};
+}
 
 result<question> get_cluster(const call& c, const api_backend& on) {
   ATOLL_TRY(no_more(c));
@@ -214,6 +182,16 @@ result<question> get_operation(const call& c, const api_backend&) {
   }};
 }
 
+result<question> cancel_operation(const call& c, const api_backend&) {
+  ATOLL_TRY(no_more(c));
+  ATOLL_ASSIGN(const auto id, number_of<std::uint64_t>("operation", c.id));
+  return question{[id](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    ATOLL_TRY(s.cancel(id, now));
+    ATOLL_ASSIGN(const auto o, s.find_operation(id));
+    return api_reply{200, to_json(o)};
+  }};
+}
+
 result<question> list_tokens(const call& c, const api_backend& on) {
   ATOLL_TRY(no_more(c));
   return question{[now_ms = on.unix_ms()](cluster::control& s, time_point_ns) -> result<api_reply> {
@@ -312,6 +290,16 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/load", access::read, get_load},
       {"GET", "/api/v1/operations", access::read, list_operations},
       {"GET", "/api/v1/operations/{id}", access::read, get_operation},
+      {"DELETE", "/api/v1/operations/{id}", access::admin, cancel_operation},
+      {"GET", "/api/v1/models", access::read, list_models},
+      {"GET", "/api/v1/experts", access::read, list_experts},
+      {"GET", "/api/v1/experts/{id}", access::read, get_expert},
+      {"POST", "/api/v1/experts/{id}/move", access::admin, move_expert},
+      {"POST", "/api/v1/experts/{id}/replicate", access::admin, replicate_expert},
+      {"POST", "/api/v1/experts/{id}/drop", access::admin, drop_expert},
+      {"POST", "/api/v1/experts/{id}/pin", access::admin, pin_expert},
+      {"POST", "/api/v1/experts/{id}/unpin", access::admin, unpin_expert},
+      {"GET", "/api/v1/placement", access::read, get_placement},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
       {"POST", "/api/v1/join", access::token, nullptr, &impl::join},
       {"POST", "/api/v1/renew", access::token, nullptr, &impl::renew},
@@ -376,9 +364,10 @@ void cluster_api::impl::handle(http::request&& request, std::shared_ptr<http::ex
   if (auto refused = refusal(request, m)) return answer->reply(std::move(*refused));
   call c{std::move(request), std::move(m.id), std::move(answer)};
   if (m.to->make == nullptr) return (this->*m.to->serve)(std::move(c));
-  auto made = m.to->make(c, on_);
-  if (made.has_error()) return c.answer->reply(to_response(made.error(), false));
   const bool is_read = m.to->method == "GET";
+  auto made = m.to->make(c, on_);
+  if (made.has_value() && !is_read) made = once(c, std::move(*made));
+  if (made.has_error()) return c.answer->reply(to_response(made.error(), false));
   if (!is_read) {
     const auto key = on_.keys->find(serve::bearer_token(c.request));
     log_event(log_level::info,

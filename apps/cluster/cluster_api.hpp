@@ -40,6 +40,7 @@ struct api_backend {
   /// Rows that each expert has computed, [layer][expert]; a layer without experts has none.
   std::function<std::vector<std::vector<std::uint64_t>>()> expert_rows;
   std::string name;         // of the cluster, for people
+  std::string model_name;   // for people
   std::string fingerprint;  // of its authority, for tokens
 };
 

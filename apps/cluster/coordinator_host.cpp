@@ -167,6 +167,7 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
     return expert_rows_;
   };
   b.name = card_.name;
+  b.model_name = o.model_name;
   b.fingerprint = authority_.fingerprint();
   api_ = std::make_unique<cluster_api>(std::move(b));
 

@@ -41,6 +41,7 @@ public:
     std::string listen;                  // "192.0.2.1:7400"; port 0: that of the last time, or any
     std::vector<std::string> advertise;  // further names and addresses that it is reached by
     join_terms terms;
+    std::string model_name;
     std::function<void()> removed;  // a node was; any thread
   };
   /// Takes requests from now on, until close(). The node outlives that.

@@ -316,6 +316,7 @@ result<void> node_process::host_api() {
                                    : std::string{};
   if (!any_port.empty() && kept.api.starts_with(any_port)) a.listen = kept.api;
   a.advertise = o_.advertise;
+  a.model_name = serve::served_model_id(s());
   a.terms.coordinator = card_.coordinator;
   a.terms.control = paths_->control_address();
   a.terms.model_config = model_.config_text;

@@ -1,6 +1,6 @@
-// Commands of operators, each a client of the cluster's API: nodes, join tokens, events, and the
-// state of it all. Tables for people, --json for programs; exit codes as of remote commands
-// (apps/remote/server.hpp).
+// Commands of operators, each a client of the cluster's API: nodes, operations, join tokens,
+// events, and the state of it all. Tables for people, --json for programs; exit codes as of remote
+// commands (apps/remote/server.hpp).
 #pragma once
 
 #include "apps/cluster/operator_session.hpp"
@@ -38,6 +38,15 @@ result<int> run_node_remove(const node_options& o);
 
 /// 0 healthy, 1 degraded.
 result<int> run_cluster_status(const operator_options& o);
+
+struct operation_options {
+  operator_options at;
+  std::uint64_t id = 0;
+};
+result<int> run_operation_list(const operator_options& o);
+/// 1 when it failed or was cancelled.
+result<int> run_operation_show(const operation_options& o);
+result<int> run_operation_cancel(const operation_options& o);
 
 struct token_options {
   operator_options at;

@@ -16,7 +16,7 @@ json::array roles_of(std::uint32_t bits) {
 }
 
 json::value time_or_null(std::int64_t unix_ms) {
-  return unix_ms == 0 ? json::value{nullptr} : json::value{rfc3339(unix_ms)};
+  return unix_ms == 0 ? json::value(nullptr) : json::value(rfc3339(unix_ms));
 }
 
 std::string count_text(std::size_t n, const std::string& what) {
@@ -79,22 +79,37 @@ json::object load_json(const std::vector<std::vector<std::uint64_t>>& rows) {
 }
 
 json::object to_json(const cluster::operation& o) {
-  return {{"id", o.id},
-          {"kind", cluster::to_string(o.kind)},
-          {"state", cluster::to_string(o.state)},
-          {"node", o.node.value},
-          {"force", o.is_forced},
-          {"created", time_or_null(o.created_unix_ms)},
-          {"ended", time_or_null(o.ended_unix_ms)},
-          {"deadline", time_or_null(o.deadline_unix_ms)},
-          {"detail", o.detail}};
+  const auto number_or_null = [](std::optional<std::uint32_t> n) {
+    return n && *n != 0 ? json::value(*n) : json::value(nullptr);
+  };
+  json::object all{{"id", o.id},
+                   {"kind", cluster::to_string(o.kind)},
+                   {"subject", cluster::subject_of(o)},
+                   {"state", cluster::to_string(o.state)},
+                   {"percent", o.percent},
+                   {"node", number_or_null(o.node.value)},
+                   {"layer", nullptr},
+                   {"expert", nullptr},
+                   {"from", nullptr},
+                   {"copies", nullptr},
+                   {"force", o.is_forced},
+                   {"created", time_or_null(o.created_unix_ms)},
+                   {"ended", time_or_null(o.ended_unix_ms)},
+                   {"deadline", time_or_null(o.deadline_unix_ms)},
+                   {"detail", o.detail}};
+  if (!o.change) return all;
+  all["layer"] = o.change->layer.value;
+  all["expert"] = o.change->expert.value;
+  all["copies"] = number_or_null(o.change->copies);
+  if (o.change->from) all["from"] = o.change->from->value;
+  return all;
 }
 
 json::object to_json(const cluster::event& e) {
   return {{"revision", e.revision},
           {"time", time_or_null(e.unix_ms)},
           {"kind", e.kind},
-          {"node", e.node.value == 0 ? json::value{nullptr} : json::value{e.node.value}},
+          {"node", e.node.value == 0 ? json::value(nullptr) : json::value(e.node.value)},
           {"text", e.text}};
 }
 

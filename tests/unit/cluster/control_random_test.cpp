@@ -39,6 +39,9 @@ public:
             {node, a.life}, transport::plane::control, member_state::alive, "", world_.now);
       }
     }
+    const auto before = world_.mind().view(world_.now);
+    for (const auto& o : before.operations)
+      if (o.change) (void)world_.mind().cancel(o.id, world_.now);
     world_.carry_out();
     world_.add(wire::role_attention, 0);
     world_.settle_all();
@@ -86,13 +89,24 @@ private:
           std::min<std::size_t>(n.expert_bytes_max / control_world::expert_bytes, world_.experts());
     }
     if (nodes == 0) return;
-    const std::size_t wanted = std::min<std::size_t>(2, nodes);
-    // Memory that just suffices need not be reachable without moving something twice.
-    const bool is_ample = room >= world_.experts() * wanted + 6;
+    const auto wanted_of = [&](std::uint32_t layer, std::uint32_t e) {
+      const auto asked = world_.mind().expert(layer_index{layer}, expert_index{e});
+      return std::min<std::size_t>(asked->copies_wanted, nodes);
+    };
+    std::size_t all_wanted = 0;
+    bool has_pins = false;
+    const auto experts = *world_.mind().experts(std::nullopt);
+    for (const auto& e : experts) {
+      all_wanted += wanted_of(e.layer.value, e.expert.value);
+      has_pins = has_pins || !e.pins.empty();
+    }
+    // Memory that just suffices need not be reachable without moving something twice, or with pins.
+    const bool is_ample = room >= all_wanted + 6 + (has_pins ? world_.experts() : 0);
     for (std::uint32_t layer = 1; layer <= 2; ++layer) {
       for (std::uint32_t e = 0; e < 6; ++e) {
         const std::size_t copies = world_.live_copies({layer, e});
-        const std::size_t least = is_ample ? wanted : room >= world_.experts() ? 1 : 0;
+        const bool is_enough = room >= world_.experts() && !has_pins;
+        const std::size_t least = is_ample ? wanted_of(layer, e) : is_enough ? 1 : 0;
         EXPECT_GE(copies, least) << "layer " << layer << " expert " << e;
       }
     }
@@ -109,7 +123,7 @@ private:
   void step() {
     const node_id node = any();
     fake_agent& a = world_.agents.at(node);
-    switch (random_.below(40)) {
+    switch (random_.below(42)) {
     default: deliver(node); break;
     case 20: pass_time(); break;
     case 21:
@@ -155,6 +169,8 @@ private:
       if (a.is_up) world_.report(node);
       break;
     case 38: suspect(a); break;
+    case 39: ask(node); break;
+    case 40: (void)world_.mind().cancel(1 + random_.below(40), world_.now); break;
     }
     world_.carry_out();
   }
@@ -174,6 +190,21 @@ private:
   void drain(node_id node) {
     (void)world_.mind().drain(
         node, std::chrono::seconds{random_.below(60)}, random_.below(2) == 0, world_.now);
+  }
+
+  /// Something by hand for one expert. What the state does not allow is refused.
+  void ask(node_id node) {
+    control& mind = world_.mind();
+    const auto layer = layer_index{1 + static_cast<std::uint32_t>(random_.below(2))};
+    const expert_key of{layer, expert_index{static_cast<std::uint32_t>(random_.below(6))}};
+    const auto copies = 1 + static_cast<std::uint32_t>(random_.below(3));
+    switch (random_.below(5)) {
+    case 0: (void)mind.move(of, node, std::nullopt, world_.now); break;
+    case 1: (void)mind.replicate(of, copies, world_.now); break;
+    case 2: (void)mind.drop(of, node, false, world_.now); break;
+    case 3: (void)mind.pin(of, node, world_.now); break;
+    default: (void)mind.unpin(of, std::nullopt, world_.now); break;
+    }
   }
 
   void suspect(const fake_agent& a) {

@@ -100,7 +100,7 @@ void control_world::check_place(const send_effect& e, const wire::place& p) {
     const fake_agent& a = agents.at(node_of_group.at(group));
     const bool lives =
         a.is_up && a.held.count(expert) > 0 && a.known.count(expert) > 0 && mind_knows(a);
-    if (!lives) continue;
+    if (!lives || may_go.count(expert) > 0) continue;
     const bool is_there = std::any_of(
         map.begin(), map.end(), [&, ex = expert](const auto& m) { return m.first == ex; });
     EXPECT_TRUE(is_there) << "epoch " << p.epoch.value << " forgets layer " << expert.first

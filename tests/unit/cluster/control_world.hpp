@@ -173,6 +173,7 @@ public:
   wire_map last_map;
   std::vector<transport::wire::expert_name> last_coming;
   epoch last_epoch;
+  std::set<wire_expert> may_go;  // their last copy may leave the map
   std::size_t loads_said = 0;
   std::size_t dismissals = 0;
 

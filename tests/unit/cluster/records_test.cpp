@@ -32,6 +32,19 @@ durable_state full_state() {
   o.deadline_unix_ms = 3;
   o.detail = "why";
   s.operations[9] = o;
+  o.id = 10;
+  o.kind = operation_kind::move;
+  o.change = expert_change{.layer = layer_index{3},
+                           .expert = expert_index{17},
+                           .from = node_id{4},
+                           .copies = 5,
+                           .before = {.copies = 0, .pins = {node_id{6}}}};
+  o.idempotency_key = "k";
+  o.request_digest = "d";
+  s.operations[10] = o;
+  s.rules[{layer_index{3}, expert_index{17}}] = {.copies = 3, .pins = {node_id{2}, node_id{4}}};
+  s.rules[{layer_index{3}, expert_index{18}}] = {.copies = 0, .pins = {}};
+  s.rules[{layer_index{4}, expert_index{0}}] = {.copies = {}, .pins = {node_id{2}}};
   s.revoked["ff"] = {"ff", node_id{2}, 77};
   return s;
 }
@@ -50,7 +63,11 @@ TEST(records, what_is_forgotten_is_gone) {
   durable_state s = full_state();
   ASSERT_TRUE(apply_record(s, forget_operation(9)).has_value());
   ASSERT_TRUE(apply_record(s, forget_token("t")).has_value());
+  ASSERT_TRUE(apply_record(s, forget_operation(10)).has_value());
   EXPECT_TRUE(s.operations.empty());
+  const expert_key of{layer_index{3}, expert_index{17}};
+  ASSERT_TRUE(apply_record(s, to_record(of, {})).has_value());
+  EXPECT_EQ(s.rules.count(of), 0U);
   EXPECT_TRUE(s.tokens.empty());
 }
 

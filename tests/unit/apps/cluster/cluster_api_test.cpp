@@ -1,182 +1,12 @@
-// The cluster's API over the coordinator's real mind, without sockets or actors.
 #include "apps/cluster/api_forward.hpp"
-#include "apps/cluster/cluster_api.hpp"
-#include "apps/serve/board.hpp"
-#include "apps/serve/keys.hpp"
-#include "transport/tls/join_token.hpp"
-#include "transport/wire/control.hpp"
-
-#include <boost/json.hpp>
-#include <gtest/gtest.h>
+#include "tests/unit/apps/cluster/cluster_api_fixture.hpp"
 
 #include <algorithm>
 #include <cctype>
-#include <deque>
-#include <filesystem>
 #include <set>
 
 namespace atl::ops {
 namespace {
-
-namespace json = boost::json;
-namespace tls = transport::tls;
-namespace wire = transport::wire;
-
-constexpr std::int64_t start_ms = 1'790'000'000'000;
-
-class kept_answer final : public http::exchange {
-public:
-  void reply(http::response whole) override { got = std::move(whole); }
-  void begin_stream(http::response) override {}
-  bool write(std::string) override { return false; }
-  void end_stream() override {}
-  void abort() override {}
-  void when_gone(std::function<void()>) override {}
-  std::optional<http::response> got;
-};
-
-class cluster_api_test : public ::testing::Test {
-protected:
-  cluster_api_test() {
-    std::string made = ::testing::TempDir() + "atoll-api-XXXXXX";
-    EXPECT_NE(::mkdtemp(made.data()), nullptr);
-    dir_ = made;
-    admin_ = add_key("admin", serve::scope::admin);
-    reader_ = add_key("reader", serve::scope::read);
-    user_ = add_key("user", serve::scope::infer);
-    keys_ = std::move(*serve::key_store::open(dir_ + "/keys"));
-
-    cluster::control_settings s;
-    s.cluster = "c-1";
-    s.unix_ms = [this] { return now_ms_; };
-    s.self = node_id{1};
-    cluster::durable_state restored;
-    restored.counters.node_next = 2;
-    cluster::node_record self;
-    self.node = node_id{1};
-    self.name = "coordinator";
-    self.roles = wire::roles_known;
-    restored.nodes[self.node] = self;
-    control_ = std::make_unique<cluster::control>(std::move(s), restored, now_);
-
-    authority_.emplace(*tls::authority::create("c-1", start_ms / 1000));
-    join_terms terms;
-    terms.coordinator = node_id{1};
-    terms.control = "192.0.2.1:7401";
-    terms.model_config = "{}";
-    terms.fingerprint = "f1";
-    joins_ = std::make_unique<enrolment>(*authority_, terms, [this] { return now_ms_ / 1000; });
-
-    api_backend b;
-    b.control = [this](std::function<void(cluster::control&, time_point_ns)> run,
-                       std::function<void(result<void>)> done) -> result<void> {
-      if (is_gone_) return error{errc::unsupported, "this node is no coordinator"};
-      run(*control_, now_);
-      done(disk_);
-      return {};
-    };
-    b.trouble = [this] { return trouble_; };
-    b.keys = keys_.get();
-    b.expert_rows = [] { return std::vector<std::vector<std::uint64_t>>{{}, {3, 0, 4}}; };
-    b.joins = joins_.get();
-    b.after = [this](std::chrono::milliseconds, std::function<void()> what) {
-      later_.push_back(std::move(what));
-    };
-    b.unix_ms = [this] { return now_ms_; };
-    b.removed = [this](node_id node) { removed_.push_back(node); };
-    b.name = "test";
-    b.fingerprint = authority_->fingerprint();
-    api_ = std::make_unique<cluster_api>(std::move(b));
-  }
-  ~cluster_api_test() override { std::filesystem::remove_all(dir_); }
-
-  std::string add_key(const std::string& name, serve::scope scope) {
-    const auto made = serve::make_key(name, static_cast<unsigned>(scope), 1, 0);
-    EXPECT_TRUE(serve::append_key(dir_ + "/keys", made->line).has_value());
-    return made->secret;
-  }
-
-  struct reply {
-    int status = 0;
-    json::value body;
-    std::string type;
-    const json::object& o() const { return body.as_object(); }
-    std::string detail() const { return std::string{o().at("detail").as_string()}; }
-  };
-
-  std::shared_ptr<kept_answer> send(const std::string& method,
-                                    const std::string& target,
-                                    const std::string& body = {},
-                                    std::optional<std::string> key = {}) {
-    http::request r;
-    r.method = method;
-    r.path = target.substr(0, target.find('?'));
-    if (r.path.size() < target.size()) r.query = target.substr(r.path.size() + 1);
-    r.body = body;
-    r.peer = "192.0.2.9:999";
-    const std::string secret = key.value_or(admin_);
-    if (!secret.empty()) r.headers.push_back({"authorization", "Bearer " + secret});
-    auto answer = std::make_shared<kept_answer>();
-    if (auto refused = api_->check(r)) {
-      answer->reply(std::move(*refused));
-    } else {
-      api_->handle(std::move(r), answer);
-    }
-    return answer;
-  }
-
-  static reply read(const kept_answer& from) {
-    EXPECT_TRUE(from.got.has_value()) << "no answer";
-    reply r;
-    if (!from.got) return r;
-    r.status = from.got->status;
-    r.type = from.got->content_type;
-    boost::system::error_code code;
-    r.body = json::parse(from.got->body, code);
-    EXPECT_FALSE(code) << from.got->body;
-    return r;
-  }
-
-  reply ask(const std::string& method,
-            const std::string& target,
-            const std::string& body = {},
-            std::optional<std::string> key = {}) {
-    return read(*send(method, target, body, std::move(key)));
-  }
-
-  std::string create_token(const std::string& body = R"({"roles":["expert"]})") {
-    const reply made = ask("POST", "/api/v1/join-tokens", body);
-    EXPECT_EQ(made.status, 201);
-    return std::string{made.o().at("token").as_string()};
-  }
-
-  std::string join_body(const std::string& token,
-                        const std::string& role = "expert",
-                        std::int64_t clock_off_s = 0) {
-    request_ = *tls::make_key_and_request();
-    return json::serialize(json::object{{"token", token},
-                                        {"name", "machine"},
-                                        {"roles", {role}},
-                                        {"csr", request_.request_pem},
-                                        {"version", "1"},
-                                        {"unix_s", now_ms_ / 1000 + clock_off_s}});
-  }
-
-  std::string dir_, admin_, reader_, user_;
-  std::unique_ptr<serve::key_store> keys_;
-  time_point_ns now_{0};
-  std::int64_t now_ms_ = start_ms;
-  std::unique_ptr<cluster::control> control_;
-  std::optional<tls::authority> authority_;
-  std::unique_ptr<enrolment> joins_;
-  std::deque<std::function<void()>> later_;
-  std::vector<node_id> removed_;
-  result<void> disk_;
-  std::optional<error> trouble_;
-  bool is_gone_ = false;
-  tls::key_and_request request_;
-  std::unique_ptr<cluster_api> api_;
-};
 
 TEST_F(cluster_api_test, asks_for_a_key_that_reaches_so_far) {
   EXPECT_EQ(ask("GET", "/api/v1/nodes", "", "").status, 401);
@@ -481,6 +311,15 @@ TEST_F(cluster_api_test, its_answers_have_the_fields_that_the_description_names)
   const reply tokens = ask("GET", "/api/v1/join-tokens");
   expect_fields(d, "JoinToken", tokens.o().at("items").at(0).as_object());
   expect_fields(d, "Problem", ask("GET", "/api/v1/nodes/99").o());
+  place_a_model();
+  expect_fields(d, "Expert", ask("GET", "/api/v1/experts/1:0").o());
+  expect_fields(d, "Placement", ask("GET", "/api/v1/placement").o());
+  const reply models = ask("GET", "/api/v1/models");
+  expect_fields(d, "Model", models.o().at("items").at(0).as_object());
+  const reply begun = ask("POST", "/api/v1/experts/1:0/replicate", R"({"copies":2})");
+  expect_fields(d, "Operation", begun.o());
+  EXPECT_TRUE(begun.o().at("created").is_string());
+  EXPECT_TRUE(begun.o().at("ended").is_null());
 }
 
 }  // namespace

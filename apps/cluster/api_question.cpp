@@ -1,0 +1,54 @@
+#include "apps/cluster/api_question.hpp"
+
+#include "apps/cluster/api_fields.hpp"
+#include "apps/cluster/views.hpp"
+#include "transport/tls/join_token.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace atl::ops {
+
+result<void> no_more(const call& c) {
+  ATOLL_TRY(read_body(c.request.body, {}));
+  ATOLL_TRY(read_query(c.request.query, {}));
+  return {};
+}
+
+result<api_reply> operation_reply(const cluster::control& on, result<std::uint64_t> made) {
+  if (made.has_error()) return made.error();
+  ATOLL_ASSIGN(const auto o, on.find_operation(*made));
+  const bool runs = o.state == cluster::operation_state::running;
+  return api_reply{runs ? 202 : 200,
+                   to_json(o),
+                   {{"location", "/api/v1/operations/" + std::to_string(o.id)}},
+                   o.id};
+}
+
+result<question> once(const call& c, question q) {
+  const std::string key{c.request.header_value("idempotency-key")};
+  if (key.empty()) return q;
+  const bool is_plain = key.size() <= 128 && std::all_of(key.begin(), key.end(), [](char ch) {
+                          return ch > ' ' && ch <= '~';
+                        });
+  if (!is_plain)
+    return error{errc::invalid_argument,
+                 "Idempotency-Key: expected at most 128 visible characters"};
+  const std::string digest = transport::tls::hash_secret(
+      c.request.method + "\n" + c.request.path + "\n" + c.request.query + "\n" + c.request.body);
+  return question{
+      [q = std::move(q), key, digest](cluster::control& s, time_point_ns now) -> result<api_reply> {
+        if (const auto before = s.made_by(key)) {
+          if (before->request_digest != digest)
+            return error{errc::invalid_argument,
+                         "another request was made with this Idempotency-Key; it is operation " +
+                             std::to_string(before->id)};
+          return operation_reply(s, before->id);
+        }
+        ATOLL_ASSIGN(api_reply reply, q(s, now));
+        if (reply.made) s.note_key(*reply.made, key, digest);
+        return reply;
+      }};
+}
+
+}  // namespace atl::ops
