@@ -21,6 +21,8 @@ MODEL = str(ROOT / "models/tiny")
 # On a machine that does other things too, everything may take so much longer.
 PATIENCE = float(os.environ.get("ATOLL_PATIENCE", "1"))
 SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "1"))  # of faults
+# Of the long run; 0: the short one.
+MINUTES = float(os.environ.get("ATOLL_CHAOS_MINUTES", "0"))
 
 _pause = threading.Event()
 
@@ -147,6 +149,13 @@ class LocalCluster:
             if pid:
                 node.pid = pid
 
+    def revive(self, _):
+        """`--restart` does it."""
+
+    def is_whole(self):
+        self.follow_restarts()
+        return all(n.is_running() for n in self.nodes)
+
     def _pid_of(self, name):
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -170,6 +179,7 @@ class Answer:
         self.finish = None
         self.usage = None
         self.error = None
+        self.is_turned_away = False  # before anything of it was taken
         self.is_done = False  # [DONE] came
         self.times = []       # of the first and each later piece
 
@@ -192,6 +202,7 @@ def stream(url, body, index=0, timeout=60.0):
                            {"Content-Type": "application/json"})
         reply = connection.getresponse()
         if reply.status != 200:
+            answer.is_turned_away = reply.status == 503
             answer.error = f"{reply.status} {reply.read(2000).decode(errors='replace')}"
             return answer
         answer.times.append(time.monotonic())
@@ -216,6 +227,7 @@ def stream(url, body, index=0, timeout=60.0):
                 answer.text += choice.get("text", "")
                 answer.finish = choice.get("finish_reason") or answer.finish
     except (OSError, http.client.HTTPException, ValueError) as failure:
+        answer.is_turned_away = isinstance(failure, ConnectionRefusedError)
         answer.error = f"{type(failure).__name__}: {failure}"
     finally:
         connection.close()
@@ -227,8 +239,9 @@ def stream(url, body, index=0, timeout=60.0):
 class Ledger:
     """Clients that ask one after the other until told to stop; every request is kept."""
 
-    def __init__(self, url, bodies, clients, requests=None):
+    def __init__(self, url, bodies, clients, requests=None, comes_again=False):
         self.url = url
+        self.comes_again = comes_again  # where it was turned away at the door
         self.bodies = bodies
         self.left = requests
         self.answers = []
@@ -263,6 +276,11 @@ class Ledger:
                 index = self.next
                 self.next += 1
             answer = stream(self.url, self.bodies[index % len(self.bodies)], index)
+            while self.comes_again and answer.is_turned_away and not self.stopping:
+                pause(0.1)
+                answer = stream(self.url, self.bodies[index % len(self.bodies)], index)
+            if answer.is_turned_away and self.stopping and self.comes_again:
+                return
             with self.lock:
                 self.answers.append(answer)
 
@@ -304,6 +322,12 @@ def assert_clean(ledger, expected, what):
                        f"first: request {failed[0].index}: {failed[0].error}"
     assert not different, f"seed {SEED}, {what}: {len(different)} answers differ, first: request " \
                           f"{different[0].index}: {different[0].text!r}"
+
+
+def sequences(cluster):
+    """That the nodes hold for requests."""
+    nodes = cluster.operator("node", "list", check=False) or []
+    return sum(n.get("sequences", 0) for n in nodes)
 
 
 def is_healthy(cluster):

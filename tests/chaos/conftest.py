@@ -1,5 +1,7 @@
 """What every node said, where a test of a cluster fails."""
 
+import contextlib
+
 import pytest
 
 
@@ -10,5 +12,6 @@ def pytest_runtest_makereport(item):
         return
     for name, value in getattr(item, "funcargs", {}).items():
         if hasattr(value, "logs"):
-            for node, said in value.logs().items():
-                report.sections.append((f"{name}: {node}", said))
+            with contextlib.suppress(OSError):  # it is gone already
+                for node, said in value.logs().items():
+                    report.sections.append((f"{name}: {node}", said))

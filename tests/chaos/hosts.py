@@ -86,6 +86,50 @@ class Host(Node):
         self.process = None
 
 
+class MemoryGroup:
+    """A control group that limits memory, of version 1 or 2, made below this process's own."""
+
+    def __init__(self):
+        self.dir = None
+        for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+            _, names, own = line.split(":", 2)
+            if names == "memory":
+                self.limit_name, self.oom_name = "memory.limit_in_bytes", "memory.oom_control"
+                root = "/sys/fs/cgroup/memory"
+            elif not names:
+                self.limit_name, self.oom_name = "memory.max", "memory.events"
+                root = "/sys/fs/cgroup"
+            else:
+                continue
+            made = pathlib.Path(f"{root}{own}/atoll-{os.getpid()}-{next(_numbers)}")
+            with contextlib.suppress(OSError):
+                made.mkdir()
+                if (made / self.limit_name).exists():
+                    self.dir = made
+                    return
+                made.rmdir()
+
+    def why_not(self):
+        return "" if self.dir else "control groups that limit memory cannot be made here"
+
+    def limit(self, size):
+        (self.dir / self.limit_name).write_text(str(size))
+
+    def within(self):
+        """Words in front of a program that runs in the group."""
+        return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self.dir)]
+
+    def killed(self):
+        for line in (self.dir / self.oom_name).read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+        return 0
+
+    def remove(self):
+        with contextlib.suppress(OSError):
+            self.dir.rmdir()
+
+
 class Hosts:
     ROLES = ["coordinator", "gateway", "attention", "attention", "expert", "expert", "expert"]
 
@@ -198,6 +242,12 @@ class Hosts:
         node.process.stdout.close()
         self.start(node, *before)
         self.wait_ready(node)
+
+    def revive(self, node):
+        self.restart(node)
+
+    def is_whole(self):
+        return all(n.is_running() for n in self.nodes)
 
     def wait_ready(self, node):
         ready, _, _ = select.select([node.process.stdout], [], [], 60 * PATIENCE)

@@ -4,12 +4,17 @@ Every request ends with the bytes of an undisturbed run.
 ATOLL_CHAOS_SEED chooses who is hurt and the draws of the relay.
 """
 
+import pathlib
 import random
+import subprocess
+import sys
 
 import pytest
 
-from cluster import SEED, Ledger, assert_clean, bodies, expected_of, is_healthy, pause, until
-from hosts import Hosts, why_not
+from cluster import (MINUTES, SEED, Ledger, assert_clean, bodies, expected_of, is_healthy, pause,
+                     sequences, until)
+from hosts import Hosts, MemoryGroup, why_not
+from schedule import BETWEEN_HOSTS, play
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "hosts can be made here")
@@ -33,6 +38,9 @@ by_both = pytest.mark.parametrize("hosts", ["auto", "ucx"], indirect=True)
 @pytest.fixture(autouse=True)
 def whole_again(hosts):
     yield
+    for node in hosts.nodes:
+        if not node.is_running():
+            hosts.revive(node)  # the test has failed
     until("the cluster is whole again", lambda: is_healthy(hosts), 60)
 
 
@@ -189,3 +197,90 @@ def test_a_full_disk_of_a_node(hosts):
             assert "No space left" in hosts.said(victim)
         hosts.restart(victim)
     assert_clean(ledger, hosts.expected, f"full disk of {victim.name}")
+
+
+@pytest.fixture(name="group")
+def memory_group():
+    made = MemoryGroup()
+    if made.why_not():
+        pytest.skip(made.why_not())
+    yield made
+    made.remove()
+
+
+@by_tls
+def test_a_node_without_memory_for_its_share(hosts, group):
+    """Refused with the sum, before anything is loaded or asked for."""
+    victim = choose(hosts, "expert")
+    group.limit(200 << 20)
+    victim.kill()
+    victim.process.wait()
+    hosts.start(victim, *group.within())
+    assert victim.process.wait(60) == 2
+    said = hosts.said(victim).splitlines()[-1]
+    assert "does not fit: 300 MiB for the process; this process may have 200 MiB" in said, said
+    hosts.restart(victim)
+
+
+# Takes memory in steps, and is the last that the kernel would end.
+HOG = """
+import time
+open("/proc/self/oom_score_adj", "w").write("-1000")
+held = []
+while True:
+    held.append(b"x" * (1 << 22))
+    time.sleep(0.005)
+"""
+
+
+@by_tls
+def test_a_node_that_the_kernel_ends_for_want_of_memory(hosts, group):
+    victim = choose(hosts, "expert")
+    victim.kill()
+    group.limit(600 << 20)
+    hosts.restart(victim, *group.within())
+    pathlib.Path(f"/proc/{victim.pid}/oom_score_adj").write_text("1000")
+    with Ledger(hosts.url, hosts.asked, 6) as ledger:
+        until("streams run", lambda: len(ledger.answers) >= 2, 60)
+        with subprocess.Popen([*group.within(), sys.executable, "-c", HOG]) as hog:
+            try:
+                until("the node is out of memory", lambda: not victim.is_running(), 60)
+            finally:
+                hog.kill()
+        assert group.killed() >= 1
+        dead = len(ledger.answers)
+        until("streams go on", lambda: len(ledger.answers) >= dead + 6, 60)
+        hosts.restart(victim)
+    assert_clean(ledger, hosts.expected, f"{victim.name} out of memory")
+
+
+@by_tls
+@pytest.mark.skipif(not MINUTES, reason="a minute of waiting is for the long run (--minutes)")
+def test_a_node_frozen_for_a_minute(hosts):
+    """Given up meanwhile; when it wakes up it is refused, and joins again by itself."""
+    for role in ("expert", "attention"):
+        victim = choose(hosts, role)
+        before = hosts.operator("node", "show", str(victim.id))["life"]
+        with Ledger(hosts.url, hosts.asked, 4) as ledger:
+            until("streams run", lambda: len(ledger.answers) >= 2, 60)
+            victim.freeze()
+            pause(60.0)
+            assert hosts.operator("node", "show", str(victim.id))["state"] == "absent"
+            victim.thaw()
+            until("it is a member again", lambda: hosts.operator(
+                "node", "show", str(victim.id))["state"] == "alive", 10)
+            assert hosts.operator("node", "show", str(victim.id))["life"] > before
+            assert "a new life begins" in hosts.said(victim)
+        assert_clean(ledger, hosts.expected, f"{victim.name} frozen for a minute")
+        until("the cluster is whole again", lambda: is_healthy(hosts), 60)
+
+
+@by_both
+def test_a_schedule_of_faults(hosts, capsys):
+    def say(line):
+        with capsys.disabled():
+            print(line, flush=True)
+    # In the long run both transports share the time.
+    seconds = 30 * MINUTES if MINUTES else 15.0
+    play(hosts, BETWEEN_HOSTS, SEED, seconds, say=say if MINUTES else print)
+    until("the shards let go", lambda: sequences(hosts) == 0, 5.0)
