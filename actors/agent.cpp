@@ -25,6 +25,12 @@ constexpr auto report_every = std::chrono::seconds{1};
 constexpr duration_ns join_pause = std::chrono::milliseconds{500};
 constexpr duration_ns join_pause_max = std::chrono::seconds{2};
 
+/// Lines that differ in times, ports and lives only are the same.
+std::string without_numbers(std::string text) {
+  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
+  return text;
+}
+
 /// The answers for one report, as they come in.
 struct gathering {
   std::size_t missing = 0;
@@ -103,9 +109,18 @@ private:
   template <class Message>
   void tell_coordinator(const Message& m) {
     const auto sent = try_tell_coordinator(m);
-    if (sent.has_error() && !is_cut_off_)
-      log_warning("coordinator not reached: " + sent.error().message());
-    is_cut_off_ = sent.has_error();
+    if (sent.has_value()) return;
+    say_once("coordinator not reached: " + sent.error().message());
+    // A later life of this node, which is not of this process: it would begin that one itself.
+    if (sent.error().code() == errc::stale_epoch && parts_.refused && !is_refused_) {
+      is_refused_ = true;
+      parts_.refused(error{errc::unavailable, sent.error().message()});
+    }
+  }
+
+  /// What would repeat until this node is a member, or one again.
+  void say_once(const std::string& what) {
+    if (std::exchange(said_, without_numbers(what)) != without_numbers(what)) log_warning(what);
   }
 
   // ---- membership ----
@@ -128,7 +143,8 @@ private:
     if (!parts_.join || (is_member_ && (is_listed_ || by <= welcomed_by_))) return;
     if (w.cause) {
       // A coordinator that is only starting says so; it is asked again.
-      if (w.cause->code == errc::unavailable || w.cause->code == errc::overloaded) return;
+      if (w.cause->code == errc::unavailable || w.cause->code == errc::overloaded)
+        return say_once("not a member yet: " + w.cause->text);
       is_refused_ = true;
       if (parts_.refused) parts_.refused(error{w.cause->code, w.cause->text});
       return;
@@ -145,6 +161,7 @@ private:
 
   void note_members(const wire::members& m, incarnation by) {
     is_listed_ = is_listed_ || by >= welcomed_by_;
+    if (is_listed_) said_.clear();
     if (members_ != nullptr && m.version < members_->version) return;
     const auto before = std::exchange(members_, std::make_shared<const wire::members>(m));
     for (const auto& other : m.list)
@@ -290,7 +307,7 @@ private:
   incarnation welcomed_by_;
   bool is_refused_ = false;
   bool is_join_due_ = false;  // a start_atom is on the way
-  bool is_cut_off_ = false;   // the coordinator was not reached the last time
+  std::string said_;          // of why it is no member, without numbers
   duration_ns pause_ = join_pause;
   members_ptr members_;  // the last
   std::map<shard_id, router_epochs> epochs_;

@@ -145,11 +145,8 @@ private:
       to_write_.erase(to_write_.begin(),
                       to_write_.begin() + static_cast<std::ptrdiff_t>(answer.records));
       records_passed_ = std::max(records_passed_, records_durable_);
-      journal_was_bad_ = false;
       return go_on();
     }
-    if (!std::exchange(journal_was_bad_, true))
-      log_error("the coordinator cannot write its journal: " + answer.failure->message());
     // What is not needed was tried; the rest holds up all that comes after it.
     const auto needed =
         std::find_if(to_write_.begin(), to_write_.end(), [](const auto& r) { return r.is_needed; });
@@ -251,7 +248,6 @@ private:
   std::uint64_t records_passed_ = 0;   // of those, what depends on them may be sent
   std::optional<time_point_ns> armed_;
   bool is_writing_ = false;
-  bool journal_was_bad_ = false;
   expert_counts counts_;
 };
 

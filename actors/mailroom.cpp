@@ -134,7 +134,9 @@ result<void> mailroom::send_frame(transport::plane plane, node_id to, transport:
   ATOLL_ASSIGN(const auto target,
                endpoint_to(path, to, f.metadata.size() + f.payload.bytes.size()));
   auto sent = target->send(std::move(f));
-  if (sent.has_error() && sent.error().code() == errc::peer_gone) {
+  const bool is_lost = sent.has_error() && (sent.error().code() == errc::peer_gone ||
+                                            sent.error().code() == errc::stale_epoch);
+  if (is_lost) {
     const std::lock_guard lock{mutex_};
     auto& known = peers_[to].endpoints[path];
     if (known == target) known = nullptr;  // the next frame connects anew

@@ -73,7 +73,8 @@ std::string describe(const greeting& answer) {
     return node + " is in its life " + std::to_string(answer.from.life.value) +
            ", not in the one that was meant";
   case greeting_answer::stale_life:
-    return node + " knows a later life of this node: it must join again";
+    return node + " knows a later life of this node: it must join again; if it stays so, another "
+                  "process is this node: two must not share one state directory or copies of it";
   case greeting_answer::wrong_clock:
     return node +
            " refuses this node because their clocks differ by more than five minutes; there "

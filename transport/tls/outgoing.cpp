@@ -115,7 +115,10 @@ void outgoing::take_answer() {
     const auto clocks = check_clocks(hub_.credentials()->rules().now_unix_s(), who, parsed->unix_s);
     return fail(clocks.has_error() ? clocks.error().message() : describe(*parsed));
   }
-  if (parsed->answer != greeting_answer::welcome) return fail(describe(*parsed));
+  if (parsed->answer != greeting_answer::welcome)
+    return fail(describe(*parsed),
+                parsed->answer == greeting_answer::stale_life ? errc::stale_epoch
+                                                              : errc::peer_gone);
   const node_identity meant = outbox_->peer();
   const bool is_meant = meant.life == incarnation{} || meant.life == parsed->from.life;
   if (parsed->from.node != meant.node || !is_meant || parsed->version != protocol_version) {
@@ -204,10 +207,9 @@ void outgoing::finish(std::chrono::milliseconds within) {
   on_event();
 }
 
-void outgoing::fail(const std::string& why) {
+void outgoing::fail(const std::string& why, errc code) {
   const node_identity peer = outbox_->peer();
-  lose({errc::peer_gone,
-        "node " + std::to_string(peer.node.value) + " at " + address_ + ": " + why});
+  lose({code, "node " + std::to_string(peer.node.value) + " at " + address_ + ": " + why});
 }
 
 void outgoing::lose(const error& cause) { end(&cause); }

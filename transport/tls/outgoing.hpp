@@ -44,7 +44,7 @@ private:
   std::span<const std::byte> next_bytes() const;
   void took(std::size_t count);
   void end(const error* cause);
-  void fail(const std::string& why);
+  void fail(const std::string& why, errc code = errc::peer_gone);
 
   hub& hub_;
   const std::shared_ptr<outbox> outbox_;

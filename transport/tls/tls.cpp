@@ -170,7 +170,10 @@ public:
   }
 
   void note(const std::string& peer_address, const std::string& reason) override {
-    if (!noted_.first(host_of(peer_address) + " " + reason)) return;
+    // Reasons that differ in times and lives only are one.
+    std::string key = host_of(peer_address) + " " + reason;
+    std::erase_if(key, [](char c) { return c >= '0' && c <= '9'; });
+    if (!noted_.first(key)) return;
     log_event(log_level::warning,
               "tls: a connection is refused",
               {{"peer", peer_address}, {"reason", reason}});

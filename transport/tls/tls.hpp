@@ -9,6 +9,8 @@
 //    frames wait in the bounded queue. Whatever then fails is told by on_peer_gone, with the cause.
 //  - Where the book knows no life of the peer (0), whoever answers as that node is meant; the
 //    endpoint tells which life it is once that is known.
+//  - Where the peer knows a later life of this node, on_peer_gone and later sends say
+//    errc::stale_epoch instead of errc::peer_gone.
 //  - on_peer_gone comes again for a life that was connected anew in between, and was lost again.
 //  - Endpoints to one life of a peer share a connection. Frames of this life to one node are
 //    counted through all of its connections: `sequence` never starts again.

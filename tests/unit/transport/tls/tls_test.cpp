@@ -119,8 +119,10 @@ TEST_F(tls_nodes, a_later_life_ends_an_earlier_one_and_is_not_ended_by_it) {
   EXPECT_TRUE(contains(b.loss(), "started again"));
   EXPECT_EQ(b.in->gone()[0].first, a.self);
   EXPECT_EQ(to_a->send(numbered_frame(3)).error().code(), errc::peer_gone);
-  static_cast<void>(a.net->connect(node_id{2}).value()->send(numbered_frame(4)));
+  const auto stale = a.net->connect(node_id{2}).value();
+  static_cast<void>(stale->send(numbered_frame(4)));
   EXPECT_TRUE(contains(a.loss(), "knows a later life of this node"));
+  EXPECT_EQ(stale->send(numbered_frame(5)).error().code(), errc::stale_epoch);
   EXPECT_EQ(b.in->frames().size(), 1U);
 }
 
