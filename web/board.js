@@ -10,6 +10,7 @@ import { showStatus } from './status.js';
 import { beginHeat, forgetRows, showExperts } from './heat.js';
 import { addStatus } from './timeline.js';
 import { clusterUnseen, pollCluster } from './cluster.js';
+import { beginExpertTable, showExpertTable } from './expert_table.js';
 import { beginActions } from './actions.js';
 
 const POLL_MS = 1000;
@@ -82,6 +83,7 @@ async function pollServer() {
     addStatus(status, await metrics());
     if (!parts.has('cluster') && polls % 2 === 0) {
       showExperts(await ask('server', '/api/v1/experts'));
+      showExpertTable();
     }
     polls += 1;
   } catch (error) {
@@ -140,4 +142,5 @@ async function poll() {
 beginSignIn(() => { if (parts !== null) showParts(); });
 beginActions(() => { if (keyOf('cluster')) lookAtCluster(); });
 beginHeat();
+beginExpertTable();
 poll();

@@ -4,10 +4,11 @@
 import { $, cell, make, put } from './dom.js';
 import { clock, count, plural } from './format.js';
 import { drawHeat, layersShown, showExperts } from './heat.js';
-import { legend, loadOfNodes, placementEpoch, takePlacement } from './placement.js';
+import { loadOfNodes, placementEpoch, takePlacement } from './placement.js';
 import { showNodes } from './nodes.js';
 import { pollEvents } from './events.js';
 import { addHealth } from './timeline.js';
+import { showExpertTable } from './expert_table.js';
 import { ask } from './server.js';
 
 const OPERATIONS_SHOWN = 12;
@@ -71,6 +72,14 @@ function loadsNow() {
   return { rows, mean: values.length ? sum / values.length : 0, most: Math.max(0, ...values) };
 }
 
+/// Asked for when the map has changed.
+async function pollPlacement(epoch) {
+  if (epoch === 0 || epoch === placementEpoch()) return;
+  const moved = takePlacement(await ask('cluster', '/api/v1/placement'));
+  if (moved) put('moved-note', `${plural(moved.experts, 'expert')} moved in epoch ${moved.epoch}`);
+  drawHeat();
+}
+
 /// One look; throws what ask() throws.
 export async function pollCluster() {
   const c = await ask('cluster', '/api/v1/cluster');
@@ -80,7 +89,11 @@ export async function pollCluster() {
   showNodes(c.nodes, loadsNow());
   showOperations(c.operations, c.nodes);
   await pollEvents(c.revision);
-  if (polls % 2 === 0) showExperts(await ask('cluster', '/api/v1/load'));
+  await pollPlacement(c.placement.epoch);
+  if (polls % 2 === 0) {
+    showExperts(await ask('cluster', '/api/v1/load'));
+    showExpertTable();
+  }
   polls += 1;
   return c;
 }

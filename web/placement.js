@@ -8,7 +8,8 @@ const MOVED_SHOWN_MS = 15000;
 let placement = null;         // {epoch, nodes, at: Map(layer -> experts -> [{node, share}])}
 let usual = 0;                // copies of most experts
 let names = new Map();        // of nodes
-let moved = new Map();        // "layer:expert" -> when
+let here = [];                // nodes that can serve now
+const moved = new Map();        // "layer:expert" -> when
 let chosen = null;            // a node whose experts are framed
 
 const signature = (copies) => copies.map((c) => c.node).sort((a, b) => a - b).join(' ');
@@ -38,6 +39,7 @@ export function takePlacement(said) {
   }
   placement = { epoch: said.epoch, at };
   names = new Map(said.nodes.map((n) => [n.id, n.name]));
+  here = said.nodes.filter((n) => n.state !== 'absent').map((n) => n.id);
   usual = mostCommon(said.layers);
   return changed ? { epoch: said.epoch, experts: changed } : null;
 }
@@ -72,7 +74,7 @@ export function marksOf(layer, expert) {
 
 /// node -> rows it has computed of these layers, by the shares of its copies.
 export function loadOfNodes(layers) {
-  const rows = new Map([...names.keys()].map((n) => [n, 0]));
+  const rows = new Map(here.map((n) => [n, 0]));
   if (!placement) return rows;
   for (const l of layers) {
     const experts = placement.at.get(l.layer);

@@ -148,10 +148,9 @@ export function addHealth(state) {
 /// By the times of the coordinator: how long after a death the placement without it was in force.
 export function addRecovery(placedAt, text) {
   for (const death of deaths.filter((d) => d.at <= placedAt && placedAt - d.at < RECOVERY_MS)) {
-    const took = ((placedAt - death.at) / 1000).toFixed(2);
     $('recoveries').prepend(make('li', {},
       make('time', { dateTime: new Date(death.at).toISOString() }, clock(death.at)),
-      ` ${death.text}; ${took} s later ${text}`));
+      ` ${death.text}; ${milliseconds(placedAt - death.at)} later ${text}`));
   }
   deaths = deaths.filter((d) => d.at > placedAt);
   while ($('recoveries').children.length > RECOVERIES_SHOWN) $('recoveries').lastChild.remove();

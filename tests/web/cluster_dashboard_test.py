@@ -96,7 +96,7 @@ def test_a_death_is_shown_and_the_recovery(browser, cluster):
         expect(seen.at("#cluster-word")).to_have_text(re.compile("Reduced|Recovering"))
         expect(seen.at("#events")).to_contain_text(f"node {victim.id} died")
         expect(seen.at("#recoveries li").first).to_contain_text(
-            re.compile(rf"node {victim.id} died.* s later epoch"))
+            re.compile(rf"node {victim.id} died.* later epoch"))
         expect(seen.at("#cluster-word")).to_have_text("Healthy", timeout=30000 * PATIENCE)
         expect(card(seen, victim)).to_have_attribute("data-state", "alive")
         assert seen.at("#health-strip rect").count() >= 3
@@ -123,11 +123,27 @@ def test_a_node_is_drained_by_keyboard_after_a_question(browser, cluster):
         expect(seen.at("#told")).to_contain_text(f"Drain, node {node.id} ({node.name}): asked for")
         expect(card(seen, node)).to_have_attribute("data-state", "drained")
         expect(seen.at("#operations-rows")).to_contain_text("drain")
+        expect(seen.at("#moved-note")).to_contain_text("experts moved in epoch")
         focus(seen, f'.node[data-key="{node.id}"] [data-key="uncordon"]')
         seen.page.keyboard.press("Enter")
         focus(seen, "#confirm-yes")
         seen.page.keyboard.press("Enter")
         expect(card(seen, node)).to_have_attribute("data-state", "alive")
+
+
+def test_the_heat_map_and_its_table_tell_where_copies_are(browser, cluster):
+    names = {n.name for n in cluster.of("expert")}
+    with signed_in(browser, cluster) as seen:
+        focus(seen, "#heat")
+        expect(seen.at("#readout")).to_contain_text(
+            re.compile(r"Layer 1, expert 0: .*; on expert-\d \(50%\), expert-\d \(50%\)"))
+        assert set(re.findall(r"expert-\d", seen.at("#readout").inner_text())) == names
+        seen.at("#as-table summary").click()
+        expect(seen.at("#table-rows tr")).to_have_count(50)
+        expect(seen.at("#table-rows tr td:nth-child(4)").first).to_contain_text("expert-2 (50%)")
+        for node in cluster.of("expert"):
+            expect(card(seen, node)).to_contain_text("1.00× the mean load")
+        assert set(seen.at("#chosen option").all_inner_texts()) == {"no node", *names}
 
 
 def test_a_refusal_is_told_in_the_words_of_the_api(browser, cluster):
@@ -181,7 +197,7 @@ SHOTS = {"light": {"width": 1600, "height": 1360}, "dark": {"width": 1600, "heig
 
 
 def screenshot(folder):
-    with LocalCluster(*OPTIONS) as cluster, sync_playwright() as playwright, \
+    with LocalCluster(*OPTIONS[:-1]) as cluster, sync_playwright() as playwright, \
             Ledger(cluster.url, bodies(200), 6):
         cluster.key = pathlib.Path(cluster.info["admin_key_file"]).read_text("ascii").strip()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -193,6 +209,8 @@ def screenshot(folder):
         cluster.of("expert")[0].kill()
         expect(card(pages["light"], cluster.of("expert")[0])).to_have_attribute(
             "data-state", "absent")
+        strip = pages["phone"].at(".health-reduced")
+        until("its absence is drawn", lambda: float(strip.get_attribute("width")) > 60, 30)
         for name, seen in pages.items():
             seen.page.set_viewport_size(SHOTS[name])
             shot = seen.context.new_cdp_session(seen.page).send(

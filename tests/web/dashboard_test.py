@@ -162,6 +162,23 @@ def test_the_heat_map_tells_each_cell_to_the_pointer_and_by_colour(browser, serv
             assert brightness(layer, order[-1]) < brightness(layer, order[0])
 
 
+def test_the_hottest_experts_are_a_table_too(browser, server):
+    with Watched(browser, server.url) as seen:
+        expect(seen.at("#hottest")).to_contain_text("Hottest")
+        seen.at("#as-table summary").click()
+        expect(seen.at("#table-rows tr")).to_have_count(50)
+
+        def agrees():
+            layers = Cells(server).layers.values()
+            ratios = sorted((32 * n / x["tokens"] for x in layers for n in x["experts"]),
+                            reverse=True)[:50]
+            return seen.at("#table-rows td:nth-child(3)").all_inner_texts() == [
+                f"{r:.2f}×" for r in ratios]
+
+        until("the table has the 50 hottest in their order", agrees, 10)
+        expect(seen.at("#choice")).to_be_hidden()
+
+
 def test_the_last_minute_counts_from_when_the_page_was_opened(browser, server):
     with Watched(browser, server.url) as seen:
         expect(seen.at("#hottest")).to_contain_text("Hottest")
