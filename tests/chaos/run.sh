@@ -49,7 +49,8 @@ lane() {
 
 if [ "$minutes" != 0 ]; then
   export ATOLL_CHAOS_MINUTES=$minutes
-  lane $((${minutes%.*} * 120 + 1200)) "$here"
+  whole=${minutes%%.*}
+  lane $((${whole:-0} * 120 + 1200)) "$here"
   exit
 fi
 
