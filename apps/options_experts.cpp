@@ -15,6 +15,7 @@ void add_list(CLI::App& expert, const choose& chosen) {
   CLI::App& app = *expert.add_subcommand("list", "experts, their copies, and where they are");
   app.footer("Examples:\n  atoll expert list --layer 3\n  atoll expert list --json");
   app.add_option("--layer", o->layer, "of this layer only")->type_name("L");
+  app.add_option("--sort", o->sort, "layer, or load: the most asked for first")->type_name("BY");
   add_operator(app, o->at);
   app.callback(
       [o, chosen] { chosen(command{[given = *o] { return ops::run_expert_list(given); }}); });

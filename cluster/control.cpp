@@ -29,6 +29,7 @@ driver_settings driver_settings_of(const control_settings& s) {
 control::control(control_settings settings, durable_state restored, time_point_ns now)
     : settings_{std::move(settings)},
       kept_{std::move(restored)},
+      loads_{settings_.model.shape},
       driver_{driver_settings_of(settings_), [this] { return next_epoch(); }},
       started_{now},
       epoch_used_{kept_.counters.epochs_reserved},
@@ -110,6 +111,8 @@ void control::reported(transport::node_identity from,
                        time_point_ns now) {
   if (!speaks(from, now)) return;
   live_node& n = live_.at(from.node);
+  now_ = std::max(now_, now);
+  for (const auto& c : r.counts) loads_.add(c.layer, c.expert, c.rows, now);
   n.load = r;
   n.load.counts.clear();
   n.reported_at = now;

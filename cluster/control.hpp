@@ -15,6 +15,7 @@
 
 #include "cluster/control_settings.hpp"
 #include "cluster/control_view.hpp"
+#include "cluster/expert_loads.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/verdict.hpp"
 
@@ -225,6 +226,7 @@ private:
   std::map<std::uint64_t, time_point_ns> changes_;  // of experts, under way: by when
   std::map<node_id, time_point_ns> dismissed_at_;
   std::vector<path_loss> losses_;
+  expert_loads loads_;
   placement_driver driver_;
   std::vector<effect> effects_;
   std::deque<event> events_;

@@ -11,6 +11,7 @@ result<expert_view> control::expert(layer_index layer, expert_index expert) cons
   v.expert = expert;
   v.copies_wanted = copies_wanted({layer, expert});
   v.pins = rule_of({layer, expert}).pins;
+  v.load = loads_.at(layer, expert.value, now_);
   v.copies = driver_.copies_of(layer, expert);
   return v;
 }

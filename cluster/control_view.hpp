@@ -1,6 +1,7 @@
 // What the coordinator knows, as plain values for people and programs: answers of its commands.
 #pragma once
 
+#include "cluster/expert_loads.hpp"
 #include "cluster/placement_driver.hpp"
 #include "cluster/records.hpp"
 #include "transport/transport.hpp"
@@ -55,6 +56,7 @@ struct expert_view {
   std::uint32_t copies_wanted = 0;
   std::vector<copy_view> copies;  // by ascending group
   std::vector<node_id> pins;      // ascending
+  expert_load_rates load;         // as of the last report of any node
 };
 
 struct event {

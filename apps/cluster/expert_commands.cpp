@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 namespace atl::ops {
@@ -26,6 +27,14 @@ std::string where_text(const json::value& expert) {
     if (state != "serving") text += " (" + state + ")";
   }
   return text.empty() ? "-" : text;
+}
+
+/// Of late.
+double rows_per_s(const json::value& expert) {
+  const auto* load = expert.as_object().if_contains("load");
+  if (load == nullptr || !load->is_object()) return 0;
+  const auto* fast = load->get_object().if_contains("fast");
+  return fast != nullptr && fast->is_double() ? fast->get_double() : 0;
 }
 
 /// The nodes of one expert, "3+4", or "-".
@@ -101,16 +110,23 @@ result<int> change(const expert_options& o, const char* what, const body_of& bod
 
 result<int> run_expert_list(const expert_list_options& o) {
   return with_session(o.at, [&](operator_session& at) -> result<int> {
+    if (o.sort != "load" && o.sort != "layer")
+      return error{errc::invalid_argument, "--sort " + o.sort + ": expected layer or load"};
     const std::string which = o.layer ? "?layer=" + std::to_string(*o.layer) : std::string{};
     ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/experts" + which));
-    const json::array& experts = list_at(all, "items");
-    if (o.at.as_json) return print(json::value(experts));
-    table t{{"EXPERT", "COPIES", "WANTED", "NODES", "PINNED TO"}};
+    std::vector<json::value> experts{list_at(all, "items").begin(), list_at(all, "items").end()};
+    if (o.sort == "load")
+      std::stable_sort(experts.begin(), experts.end(), [](const auto& a, const auto& b) {
+        return rows_per_s(a) > rows_per_s(b);
+      });
+    if (o.at.as_json) return print(json::value(json::array(experts.begin(), experts.end())));
+    table t{{"EXPERT", "ROWS/S", "COPIES", "WANTED", "NODES", "PINNED TO"}};
     for (const auto& e : experts) {
       std::string pins;
       for (const auto& pin : list_at(e, "pins"))
         pins += (pins.empty() ? "" : ", ") + json::serialize(pin);
       t.add({text_at(e, "id"),
+             std::to_string(std::llround(rows_per_s(e))),
              text_at(e, "copies"),
              text_at(e, "copies_wanted"),
              where_text(e),

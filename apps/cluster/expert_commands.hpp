@@ -12,6 +12,7 @@ namespace atl::ops {
 struct expert_list_options {
   operator_options at;
   std::optional<std::uint32_t> layer;
+  std::string sort = "layer";  // of list; or "load": the most asked for first
 };
 /// A line for each expert: its copies and where they are.
 result<int> run_expert_list(const expert_list_options& o);

@@ -40,6 +40,7 @@ json::object to_json(const cluster::expert_view& e) {
           {"copies", serving},
           {"copies_wanted", e.copies_wanted},
           {"pins", std::move(pins)},
+          {"load", {{"fast", e.load.fast}, {"slow", e.load.slow}}},
           {"replicas", std::move(replicas)}};
 }
 

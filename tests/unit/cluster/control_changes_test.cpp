@@ -1,6 +1,7 @@
 #include "tests/unit/cluster/control_world.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace atl::cluster {
 namespace {
@@ -251,6 +252,29 @@ TEST(control_changes, a_change_goes_on_after_a_restart) {
   EXPECT_EQ(t.of(*id).state, operation_state::done);
   EXPECT_TRUE(t.holds(to));
   EXPECT_FALSE(t.holds(before[0]));
+}
+
+TEST(control_changes, loads_follow_the_reports_of_all_nodes_fast_and_slowly) {
+  by_hand t;
+  const auto report = [&](std::uint64_t rows) {
+    for (const node_id node : t.where()) {
+      wire::load_report r;
+      r.node = node;
+      r.counts = {{layer_index{1}, 0, rows}, {layer_index{7}, 0, 9}, {layer_index{1}, 99, 9}};
+      t.mind().reported({node, t.w.agents.at(node).life}, r, t.w.now);
+    }
+    t.w.now = t.w.now + std::chrono::seconds{1};
+  };
+  const auto load = [&] { return t.mind().expert(first.first, first.second)->load; };
+  EXPECT_EQ(load().fast, 0);
+  for (int i = 0; i < 600; ++i) report(500);
+  // 1,000 rows a second: after a report more, by the time between reports.
+  EXPECT_NEAR(load().fast, 500 / (1 - std::exp(-0.5)), 1);
+  EXPECT_NEAR(load().slow, 1000.0 / 60 / (1 - std::exp(-1.0 / 60)), 1);
+  for (int i = 0; i < 10; ++i) report(0);
+  EXPECT_NEAR(load().fast, 500 / (1 - std::exp(-0.5)) * std::exp(-5.0), 1);
+  EXPECT_GT(load().slow, 800);
+  EXPECT_EQ(t.mind().expert(layer_index{1}, expert_index{1})->load.fast, 0);
 }
 
 TEST(control_changes, a_request_is_known_by_its_key_over_restarts) {
