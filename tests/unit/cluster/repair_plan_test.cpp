@@ -1,5 +1,5 @@
-#include "cluster/repair_plan.hpp"
 #include "runtime/base/random.hpp"
+#include "tests/unit/cluster/repair_inputs.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,38 +10,6 @@
 
 namespace atl::cluster {
 namespace {
-
-using experts::replica;
-
-experts::expert_shape shape_of(std::uint32_t layers, std::uint32_t experts) {
-  experts::expert_shape shape{.layers = {}, .experts = experts};
-  for (std::uint32_t l = 0; l < layers; ++l) shape.layers.push_back(layer_index{l + 1});
-  return shape;
-}
-
-holder on(std::uint32_t group, std::uint32_t node, std::size_t capacity) {
-  return {.group = group_id{group}, .node = node_id{node}, .capacity = capacity};
-}
-
-/// Nodes 0.. with one group each.
-repair_input nodes(std::uint32_t count, std::size_t capacity, experts::expert_shape shape) {
-  repair_input input{.shape = std::move(shape), .holders = {}, .present = {}};
-  for (std::uint32_t n = 0; n < count; ++n) input.holders.push_back(on(n, n, capacity));
-  input.present.resize(input.shape.layers.size() * input.shape.experts);
-  return input;
-}
-
-repair_plan planned(const repair_input& input) {
-  auto plan = plan_repair(input);
-  EXPECT_TRUE(plan.has_value());
-  return plan.has_value() ? *plan : repair_plan{};
-}
-
-std::vector<std::uint32_t> groups_of(const std::vector<replica>& replicas) {
-  std::vector<std::uint32_t> groups;
-  for (const replica& r : replicas) groups.push_back(r.group.value);
-  return groups;
-}
 
 /// What an independent look at input and plan finds wrong; empty if nothing.
 class verdict_on {
@@ -431,56 +399,6 @@ TEST(repair_plan, a_drain_ends_short_of_copies_but_not_without_one) {
   EXPECT_EQ(wrong_with(input, plan), "");
   EXPECT_EQ(plan.releases.size(), 4U);  // two have nowhere else to be
   EXPECT_TRUE(plan.unplaceable.empty());
-}
-
-TEST(repair_plan, keeps_the_copies_that_each_expert_is_to_have) {
-  auto input = nodes(4, 100, shape_of(1, 8));
-  input.copies = 2;
-  input.copies_of.assign(8, 2);
-  input.copies_of[3] = 4;
-  input.copies_of[5] = 0;
-  const auto plan = planned(input);
-  for (std::size_t i = 0; i < 8; ++i)
-    EXPECT_EQ(plan.target[i].size(), i == 3 ? 4U : 2U) << "a first placement puts all; " << i;
-  input.present = plan.target;
-  input.present[5].clear();
-  const auto next = planned(input);
-  EXPECT_EQ(next.target[3].size(), 4U);
-  EXPECT_TRUE(next.target[5].empty());
-  EXPECT_TRUE(next.unplaceable.empty());
-  EXPECT_TRUE(next.short_of.empty());
-}
-
-TEST(repair_plan, a_pinned_copy_takes_the_place_of_one_that_is_not_wanted) {
-  auto input = nodes(3, 100, shape_of(1, 6));
-  input.copies = 2;
-  input.present = planned(input).target;
-  const auto before = groups_of(input.present[0]);
-  std::uint32_t to = 0;
-  while (std::find(before.begin(), before.end(), to) != before.end()) ++to;
-  const expert_index first{0};
-  input.pinned = {{group_id{to}, layer_index{1}, first}};
-  input.unwanted = {{group_id{before[0]}, layer_index{1}, first}};
-  const auto plan = planned(input);
-  EXPECT_EQ(plan.loads, input.pinned);
-  EXPECT_EQ(plan.releases, input.unwanted);
-  // Where it does not fit, what is there stays.
-  input.holders[to].capacity = 0;
-  const auto none = planned(input);
-  EXPECT_EQ(groups_of(none.target[0]), before);
-}
-
-TEST(repair_plan, pinned_copies_stay_where_evenness_would_move_them) {
-  auto input = nodes(2, 100, shape_of(1, 8));
-  for (std::uint32_t e = 0; e < 8; ++e) {
-    input.present[e] = {replica{.group = group_id{0}, .share = 1}};
-    input.pinned.push_back({group_id{0}, layer_index{1}, expert_index{e}});
-  }
-  EXPECT_FALSE(planned(input).has_work());
-  input.pinned.resize(2);
-  const auto plan = planned(input);
-  EXPECT_TRUE(plan.has_work());
-  for (const expert_copy& c : plan.releases) EXPECT_GE(c.expert.value, 2U);
 }
 
 TEST(repair_plan, copies_that_cannot_be_used_do_not_count) {
