@@ -166,7 +166,7 @@ journal::open(std::shared_ptr<disk> files, const std::string& path, const std::s
   journal& log = result.log;
   auto text = files->read(path, file_bytes_max);
   if (text.has_error() && text.error().code() == errc::not_found) {
-    ATOLL_TRY(log.write_anew({}));
+    ATOLL_TRY(log.write_anew({}, 0));
     return result;
   }
   if (text.has_error()) return text.error();
@@ -202,7 +202,7 @@ result<void> journal::append(std::span<const std::byte> record) {
   if (written.has_error()) {
     // What is read from now on may not be what is on the disk. Without this piece it is, and if it
     // cannot be cut off, open() judges it.
-    if (end_->truncate(before).has_value()) static_cast<void>(end_->sync());
+    is_in_doubt_ = end_->truncate(before).has_error() || end_->sync().has_error();
     end_.reset();
     return written;
   }
@@ -216,10 +216,17 @@ bool journal::should_compact() const noexcept {
 
 result<void> journal::compact(std::span<const journal_record> records) {
   if (end_ == nullptr) return closed(path_);
-  return write_anew(records);
+  return write_anew(records, 0);
 }
 
-result<void> journal::write_anew(std::span<const journal_record> records) {
+result<void> journal::settle(std::span<const journal_record> records) {
+  if (end_ == nullptr) return closed(path_);
+  return write_anew(records, compact_bytes_);
+}
+
+/// `compact_bytes`: what the last compaction left; 0: this is one.
+result<void> journal::write_anew(std::span<const journal_record> records,
+                                 std::uint64_t compact_bytes) {
   std::uint64_t bytes = header_bytes + cluster_id_.size();
   for (const journal_record& record : records) {
     if (record.size() > record_bytes_max)
@@ -228,8 +235,9 @@ result<void> journal::write_anew(std::span<const journal_record> records) {
   }
   if (bytes > file_bytes_max)
     return error{errc::overloaded, path_ + ": too many records for one file"};
+  if (compact_bytes == 0) compact_bytes = bytes;
   ATOLL_ASSIGN(const auto file, files_->create(path_));
-  ATOLL_TRY(file->write(make_header(cluster_id_, bytes, next_sequence_)));
+  ATOLL_TRY(file->write(make_header(cluster_id_, compact_bytes, next_sequence_)));
   std::uint64_t sequence = next_sequence_;
   for (const journal_record& record : records)
     ATOLL_TRY(file->write(make_record(sequence++, record)));
@@ -237,7 +245,7 @@ result<void> journal::write_anew(std::span<const journal_record> records) {
   ATOLL_TRY(file->commit());
   ATOLL_ASSIGN(end_, files_->append(path_));
   next_sequence_ = sequence;
-  compact_bytes_ = bytes;
+  compact_bytes_ = compact_bytes;
   return {};
 }
 

@@ -46,6 +46,12 @@ public:
   /// errc::invalid_argument: too long; errc::overloaded: the file is full, compact it.
   result<void> append(std::span<const std::byte> record);
 
+  /// After an error: what the failed append left may be read, and yet not be on the disk.
+  bool is_in_doubt() const noexcept { return is_in_doubt_; }
+  /// Writes the records that open() read anew, and with them all that was in doubt: what comes
+  /// after them would show a gap once the power fails. As safe as compact().
+  result<void> settle(std::span<const journal_record> records);
+
   /// Whether the file has grown to more than four times what the last compaction left.
   bool should_compact() const noexcept;
   /// Replaces all records by these, at once: after a crash or an error the old ones are there or
@@ -55,7 +61,7 @@ public:
 
 private:
   journal(std::shared_ptr<disk> files, std::string path, std::string cluster_id);
-  result<void> write_anew(std::span<const journal_record> records);
+  result<void> write_anew(std::span<const journal_record> records, std::uint64_t compact_bytes);
 
   std::shared_ptr<disk> files_;
   std::string path_;
@@ -63,6 +69,7 @@ private:
   std::unique_ptr<file_appender> end_;  // null: refuses until opened anew
   std::uint64_t next_sequence_ = 1;
   std::uint64_t compact_bytes_ = 0;
+  bool is_in_doubt_ = false;
 };
 
 struct journal::opened {

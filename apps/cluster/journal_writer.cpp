@@ -30,8 +30,10 @@ result<journal_writer::opened> journal_writer::open(std::shared_ptr<disk> files,
     ATOLL_TRY(cluster::apply_record(
         made.restored,
         std::string_view{reinterpret_cast<const char*>(record.data()), record.size()}));
-  made.writer =
-      std::make_unique<journal_writer>(std::move(files), path, cluster, std::move(read.log));
+  std::optional<cluster::journal> log;
+  // A sync of the process before may have failed; where this fails too, the next append says why.
+  if (read.log.settle(read.records).has_value()) log = std::move(read.log);
+  made.writer = std::make_unique<journal_writer>(std::move(files), path, cluster, std::move(log));
   made.writer->look();
   return made;
 }
@@ -39,11 +41,12 @@ result<journal_writer::opened> journal_writer::open(std::shared_ptr<disk> files,
 journal_writer::journal_writer(std::shared_ptr<disk> files,
                                std::string path,
                                std::string cluster,
-                               cluster::journal log)
+                               std::optional<cluster::journal> log)
     : files_{std::move(files)},
       path_{std::move(path)},
       cluster_{std::move(cluster)},
       log_{std::move(log)},
+      is_in_doubt_{!log_.has_value()},
       thread_{[this] { work(); }} {}
 
 journal_writer::~journal_writer() {
@@ -181,6 +184,8 @@ result<void> journal_writer::fill_spare() {
 result<void> journal_writer::reopen() {
   if (log_) return {};
   ATOLL_ASSIGN(auto read, cluster::journal::open(files_, path_, cluster_));
+  if (is_in_doubt_) ATOLL_TRY(read.log.settle(read.records));
+  is_in_doubt_ = false;
   log_ = std::move(read.log);
   return {};
 }
@@ -190,6 +195,7 @@ result<void> journal_writer::write(const std::vector<std::string>& records, std:
   for (; written < records.size(); ++written) {
     auto appended = log_->append(bytes_of(records[written]));
     if (appended.has_error()) {
+      is_in_doubt_ = is_in_doubt_ || log_->is_in_doubt();
       log_.reset();
       return appended;
     }

@@ -29,11 +29,11 @@ public:
   /// Reads the journal, or says what is wrong with it; what had to be cut off is logged.
   static result<opened>
   open(std::shared_ptr<disk> files, const std::string& path, const std::string& cluster);
-  /// By open().
+  /// By open(). Without a journal it reads and settles it first.
   journal_writer(std::shared_ptr<disk> files,
                  std::string path,
                  std::string cluster,
-                 cluster::journal log);
+                 std::optional<cluster::journal> log);
   /// Carries out what was asked for, then ends.
   ~journal_writer();
   journal_writer(const journal_writer&) = delete;
@@ -74,7 +74,8 @@ private:
   std::shared_ptr<disk> files_;
   std::string path_;
   std::string cluster_;
-  std::optional<cluster::journal> log_;   // of the thread; empty after an error
+  std::optional<cluster::journal> log_;  // of the thread; empty after an error
+  bool is_in_doubt_;                     // of the thread: the file may hold what is not on the disk
   std::unique_ptr<file_appender> spare_;  // of the thread; null where it is not full
   mutable std::mutex mutex_;
   std::condition_variable changed_;

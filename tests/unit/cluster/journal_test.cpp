@@ -223,6 +223,24 @@ TEST_F(journal_test, after_a_failed_append_it_refuses_until_opened_anew) {
   }
 }
 
+TEST_F(journal_test, what_was_in_doubt_outlives_a_crash_once_it_is_settled) {
+  make({"one"});
+  auto log = open().log;
+  disk_->set_fault([](test::disk_operation what, const std::string&) {
+    return what == test::disk_operation::sync || what == test::disk_operation::truncate;
+  });
+  ASSERT_TRUE(log.append(record_of("two")).has_error());
+  EXPECT_TRUE(log.is_in_doubt());
+  disk_->set_fault({});
+  auto again = open();
+  EXPECT_EQ(texts(again.records), (lines{"one", "two"}));  // read, and on no disk
+  ASSERT_TRUE(again.log.settle(again.records).has_value());
+  ASSERT_TRUE(again.log.append(record_of("three")).has_value());
+  random_source random{1};
+  disk_->crash(random);
+  EXPECT_EQ(reopened(), (lines{"one", "two", "three"}));
+}
+
 TEST_F(journal_test, a_full_disk_leaves_what_was_there) {
   make({"one"});
   disk_->set_capacity(disk_->content(path).size() + 10);
