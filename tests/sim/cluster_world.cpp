@@ -3,6 +3,7 @@
 #include "actors/local_cluster.hpp"
 #include "attention/shard_compute.hpp"
 #include "runtime/base/assert.hpp"
+#include "tests/sim/scarce_memory.hpp"
 
 #include <caf/actor_registry.hpp>
 #include <caf/local_actor.hpp>
@@ -18,7 +19,6 @@ namespace {
 
 namespace wire = transport::wire;
 
-constexpr const char* journal_path = "/state/journal";
 constexpr const char* cluster_id = "sim";
 // So long may an actor that could take its turn wait for it.
 constexpr duration_ns turn_delay_max = std::chrono::microseconds{300};
@@ -54,6 +54,12 @@ cluster_world::cluster_world(world_plan plan, std::shared_ptr<const model::model
       wires_{data_net_.events(), random_.split()},
       disk_{std::make_shared<test::memory_disk>()} {
   time_->advance(std::chrono::seconds{100});
+  set_process_end([this](std::uint64_t actor, const std::string& what) {
+    const auto owner = owners_.find(actor);
+    if (owner == owners_.end() || owner->second->is_dead || !hooks_.crashed) return;
+    hooks_.crashed(*owner->second, what);
+  });
+  wires_.check_connections([this](node_id a, node_id b) { return check_connection(a, b); });
   config_.set("scheduler.policy", caf::atom("testing"));
   config_.set("logger.verbosity", caf::atom("quiet"));
   system_.emplace(config_);
@@ -62,7 +68,13 @@ cluster_world::cluster_world(world_plan plan, std::shared_ptr<const model::model
       caf::actor_clock::time_point{std::chrono::nanoseconds{now().value}};
 }
 
-cluster_world::~cluster_world() {
+cluster_world::~cluster_world() { shut_down(); }
+
+void cluster_world::shut_down() {
+  if (!system_) return;
+  set_process_end({});
+  hooks_ = {};
+  wires_.observe({});
   for (auto& l : lives_) {
     l->is_frozen = false;
     l->device->kill();
@@ -74,6 +86,7 @@ cluster_world::~cluster_world() {
     if (l->all) l->all->mail->unbind();
     l->all.reset();
   }
+  scheduler_ = nullptr;
   system_.reset();
 }
 
@@ -119,7 +132,8 @@ actors::node_setup cluster_world::setup_of(life& of) {
   s.options = actors::resolved(o, weights_->config).value();
   s.expert_bytes = plan_.experts_max * actors::placed_model_of(*weights_).expert_bytes;
   s.presence.name = "node " + std::to_string(of.who.node.value);
-  s.presence.version = "sim";
+  const auto version = versions_.find(of.who.node);
+  s.presence.version = version == versions_.end() ? "1" : version->second;
   s.presence.numeric_class = "sim";
   s.presence.model = has_weights ? "small" : "";
   s.watch = plan_.watch;
@@ -134,21 +148,16 @@ actors::node_setup cluster_world::setup_of(life& of) {
   return s;
 }
 
-result<void> cluster_world::open_journal(life& of, cluster::durable_state& restored) {
-  ATOLL_ASSIGN(auto opened, cluster::journal::open(disk_, journal_path, cluster_id));
-  for (const auto& r : opened.records)
-    ATOLL_TRY(cluster::apply_record(restored, {reinterpret_cast<const char*>(r.data()), r.size()}));
-  of.log.emplace(std::move(opened.log));
-  return {};
-}
-
 result<void> cluster_world::start(node_id node) {
   const auto plan = std::find_if(
       plan_.nodes.begin(), plan_.nodes.end(), [&](const node_plan& n) { return n.id == node; });
   life* before = at(node);
   auto made = std::make_unique<life>();
   made->plan = &*plan;
-  made->who = {node, incarnation{(before == nullptr ? 0 : before->who.life.value) + 1}};
+  // As begin_life() of the program does: by the calendar, and never back.
+  const auto calendar_us = static_cast<std::uint64_t>(unix_ms(node)) * 1000;
+  const std::uint64_t last = before == nullptr ? 0 : before->who.life.value;
+  made->who = {node, incarnation{std::max(calendar_us, last + 1)}};
   std::optional<actors::coordination> coordinates;
   if ((plan->roles & wire::role_coordinator) != 0) {
     coordinates.emplace();
@@ -176,11 +185,10 @@ result<void> cluster_world::start(node_id node) {
         }));
     s.settle = std::chrono::seconds{3};
     s.admits_unknown = true;
-    s.unix_ms = [this] { return now().value / 1'000'000; };
+    s.unix_ms = [this, node] { return unix_ms(node); };
     coordinates->journal = [this, l = made.get()](std::vector<std::string> records,
                                                   std::function<void(result<void>)> done) {
-      const duration_ns takes{100'000 + static_cast<std::int64_t>(random_.below(4'000'000))};
-      after(takes, [this, l, records = std::move(records), done = std::move(done)] {
+      use_disk(*l, [this, l, records = std::move(records), done = std::move(done)] {
         write(*l, records, done);
       });
     };
@@ -201,12 +209,12 @@ void cluster_world::end_actors(life& of) {
 void cluster_world::kill(node_id node, bool is_told) {
   life& l = *at(node);
   if (l.is_dead) return;
+  l.waiting.clear();
   thaw(node);
   l.is_dead = true;
   l.data->kill(is_told);
   l.control->kill(is_told);
   l.device->kill();
-  l.waiting.clear();
   if (!plan_.leaves_actors) end_actors(l);
 }
 
@@ -229,42 +237,26 @@ void cluster_world::thaw(node_id node) {
 
 void cluster_world::slow_down(node_id node, double factor) { at(node)->device->slow_down(factor); }
 
-// ---- the coordinator's disk ----
-
-void cluster_world::write(life& by,
-                          const std::vector<std::string>& records,
-                          const std::function<void(result<void>)>& done) {
-  if (by.is_dead) return;
-  if (by.is_frozen) {
-    by.waiting.push_back([this, &by, records, done] { write(by, records, done); });
-    return;
-  }
-  done(append(by, records));
-}
-
-result<void> cluster_world::append(life& by, const std::vector<std::string>& records) {
-  if (!by.log) {
-    ATOLL_ASSIGN(auto opened, cluster::journal::open(disk_, journal_path, cluster_id));
-    by.log.emplace(std::move(opened.log));
-  }
-  for (const auto& r : records) {
-    if (hooks_.keeps_record && !hooks_.keeps_record(r)) continue;
-    const auto written = by.log->append(std::as_bytes(std::span{r}));
-    if (!written.has_error()) continue;
-    by.log.reset();  // it has to be opened anew
-    return written;
-  }
-  return {};
-}
-
 // ---- time ----
 
-bool cluster_world::is_standing_still(std::size_t job) const {
-  if (frozen_ == 0) return false;
+const life* cluster_world::owner_of(std::size_t job) const {
   const auto* actor = dynamic_cast<caf::local_actor*>(scheduler_->jobs[job]);
-  if (actor == nullptr) return false;
+  if (actor == nullptr) return nullptr;
   const auto owner = owners_.find(actor->id());
-  return owner != owners_.end() && owner->second->is_frozen;
+  return owner == owners_.end() ? nullptr : owner->second;
+}
+
+/// The first one.
+void cluster_world::run_job() {
+  const life* of = starved_.empty() ? nullptr : owner_of(0);
+  const auto starved = of == nullptr ? starved_.end() : starved_.find(of->who.node);
+  if (starved == starved_.end() || starved->second <= 0) {
+    scheduler_->run_once();
+  } else {
+    const scarce_memory is_scarce{starved->second, random_};
+    scheduler_->run_once();
+  }
+  ++turns_;
 }
 
 bool cluster_world::turn() {
@@ -273,11 +265,11 @@ bool cluster_world::turn() {
   const std::size_t first = random_.below(jobs.size());
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const std::size_t job = (first + i) % jobs.size();
-    if (is_standing_still(job)) continue;
+    if (const life* of = frozen_ == 0 ? nullptr : owner_of(job); of != nullptr && of->is_frozen)
+      continue;
     const auto at = jobs.begin() + static_cast<std::ptrdiff_t>(job);
     std::rotate(jobs.begin(), at, at + 1);
-    scheduler_->run_once();
-    ++turns_;
+    run_job();
     return true;
   }
   return false;

@@ -57,10 +57,13 @@ struct life {
   std::shared_ptr<wire_transport> data, control;
   std::optional<actors::assembly> all;
   std::optional<cluster::journal> log;
+  bool is_in_doubt = false;                    // the log, after an error
   std::vector<std::function<void()>> waiting;  // until it thaws
+  time_point_ns disk_free;                     // what it wrote so far is done
   std::uint64_t last_request = 0;
   bool is_ready = false;
   bool is_frozen = false;
+  bool is_leaving = false;  // takes no requests any more
   bool is_dead = false;
 };
 
@@ -71,12 +74,20 @@ public:
     std::function<void(life&, result<void>)> ready;
     std::function<void(life&, std::optional<error>)> ended;
     std::function<bool(const std::string& record)> keeps_record;  // false: lost, and acknowledged
+    /// Before a record is written, and when it is durable; the writer may die there.
+    std::function<void(life&, bool is_durable)> at_record;
+    std::function<void(life&)> compacted;  // or not; before anybody else is told
+    /// A process ended, for want of memory where it does not say what for.
+    std::function<void(life&, const std::string& what)> crashed;
   };
 
   cluster_world(world_plan plan, std::shared_ptr<const model::model_weights> weights);
   ~cluster_world();
   cluster_world(const cluster_world&) = delete;
   cluster_world& operator=(const cluster_world&) = delete;
+
+  /// Ends all nodes, and with them whatever calls those who watch.
+  void shut_down();
 
   void set_hooks(hooks h) { hooks_ = std::move(h); }
   /// The node's next life. errc::io: its journal cannot be read now.
@@ -85,9 +96,22 @@ public:
   void freeze(node_id node);
   void thaw(node_id node);
   void slow_down(node_id node, double factor);
-  /// Loss of power at the coordinator's disk.
+  /// Handlers on that node are refused memory with this chance.
+  void starve(node_id node, double chance) { starved_[node] = chance; }
+  /// The node's calendar is off by so much. Nothing but what people read, and whom a new
+  /// connection trusts, may depend on it.
+  void set_calendar(node_id node, duration_ns off) { calendars_[node] = off; }
+  std::int64_t unix_ms(node_id node) const;
+  /// What the node's next lives say of themselves.
+  void set_version(node_id node, const std::string& version) { versions_[node] = version; }
+
+  // The coordinator's disk.
+  /// Loss of power.
   void lose_power() { disk_->crash(random_); }
   test::memory_disk& disk() { return *disk_; }
+  /// Has the coordinator compact its journal, as its host does now and then.
+  void compact_journal();
+  bool is_compacting() const noexcept { return is_compacting_; }
 
   /// One turn of an actor, or one event of the outside world; false: nothing will ever happen.
   bool step();
@@ -117,16 +141,21 @@ public:
 
 private:
   bool turn();
-  bool is_standing_still(std::size_t job) const;
+  const life* owner_of(std::size_t job) const;
+  void run_job();
   std::optional<time_point_ns> next_event() const;
   void advance();
   void catch_up();
   actors::node_setup setup_of(life& of);
   result<void> open_journal(life& of, cluster::durable_state& restored);
+  void use_disk(life& by, std::function<void()> work);
   void write(life& by,
              const std::vector<std::string>& records,
              const std::function<void(result<void>)>& done);
-  result<void> append(life& by, const std::vector<std::string>& records);
+  result<void> append(life& by, const std::string& record);
+  result<void> reopen(life& by);
+  void compact(life& by, const std::vector<std::string>& records);
+  result<void> check_connection(node_id a, node_id b) const;
   void end_actors(life& of);
 
   world_plan plan_;
@@ -143,6 +172,10 @@ private:
   std::vector<std::unique_ptr<life>> lives_;
   std::map<node_id, life*> present_;
   std::map<std::uint64_t, life*> owners_;  // of actors
+  std::map<node_id, duration_ns> calendars_;
+  std::map<node_id, std::string> versions_;
+  std::map<node_id, double> starved_;
+  bool is_compacting_ = false;
   std::size_t frozen_ = 0;
   std::uint64_t turns_ = 0;
 };

@@ -3,7 +3,8 @@
 // whose request ends with an error that the faults explain, asks again until it has its answer or
 // its own deadline has passed.
 //
-// Checks I1 (ends once), I2, I3, I8 (the tokens, and whose), I11 (one end). One thread.
+// Checks I1 (ends once), I2 (no token twice or left out), I3, I8 (the tokens, and whose), I11 (one
+// end). One thread.
 #pragma once
 
 #include "tests/sim/cluster_world.hpp"
@@ -33,11 +34,18 @@ public:
   ledger(cluster_world& in, verdicts& found, std::vector<client_request> requests);
 
   /// Errors that requests may end with from now on: those of a cluster that lacks nodes, or none.
-  void set_errors_allowed(bool allowed) { allows_errors_ = allowed; }
+  void set_errors_allowed(bool allowed) {
+    allows_errors_ = allowed;
+    lacks_memory_ = lacks_memory_ && allowed;
+  }
   /// Where a request may fail all the same: at a gateway that was cut off.
   void set_excuse(std::function<bool(node_id gateway)> excuses) { excuses_ = std::move(excuses); }
+  /// From one token of a request to the next, while its gateway is well; none: any time.
+  void set_gap_limit(std::optional<duration_ns> most) { gap_max_ = most; }
   /// Something stood still or was slow: what is late may be its fault.
   void set_lateness_allowed(bool allowed) { allows_lateness_ = allowed; }
+  /// A node's allocator refuses: steps fail for that until errors are not allowed any more.
+  void expect_want_of_memory() { lacks_memory_ = true; }
   /// Swallows or repeats ends of requests, for mutations; 1 is what is right.
   void set_ends_told(int times) { ends_told_ = times; }
   /// Tells events of one request to the listener of the next, for mutations.
@@ -63,6 +71,7 @@ private:
     request_id id;
     std::uint64_t attempt = 0;
     time_point_ns accepted_at;
+    std::optional<time_point_ns> told_at;  // the last token of this attempt
     bool is_open = false;
     bool is_done = false;
     bool hung_up = false;
@@ -72,6 +81,7 @@ private:
   life* choose_gateway();
   void try_later(std::size_t i, duration_ns wait);
   void hear(std::size_t i, std::uint64_t attempt, actors::generation_event&& event);
+  void check_gap(std::size_t i);
   void check_tokens(std::size_t i, const actors::generation_event& event);
   void take_end(std::size_t i, const actors::generation_event& last);
   void take_error(std::size_t i, const error& cause);
@@ -89,6 +99,8 @@ private:
   std::function<bool(node_id)> excuses_;
   bool is_crossed_ = false;
   bool allows_errors_ = false;
+  bool lacks_memory_ = false;
+  std::optional<duration_ns> gap_max_;
   bool allows_lateness_ = false;
 };
 

@@ -20,11 +20,12 @@ void spoil_row(transport::frame& f) {
   f.payload = transport::own_payload(std::move(bytes));
 }
 
-void spoil_tokens(transport::frame& f) {
+template <class Change>
+void spoil_tokens(transport::frame& f, Change change) {
   const auto body = wire::decode(f);
   if (body.has_error()) return;
   auto said = std::get<wire::tokens>(*body);
-  for (auto& t : said.values) t ^= 1;
+  change(said);
   auto changed = wire::encode(said, f.header.source, f.header.destination);
   if (changed.has_value()) f = std::move(*changed);
 }
@@ -32,19 +33,23 @@ void spoil_tokens(transport::frame& f) {
 }  // namespace
 
 const std::vector<known_mutation>& mutations() {
-  static const std::vector<known_mutation> all{{"end_never", "I7"},
-                                               {"end_twice", "I11"},
-                                               {"wrong_token", "I3"},
-                                               {"wrong_row", "I3"},
-                                               {"crossed_listeners", "I8"},
-                                               {"undead_actors", "I4"},
-                                               {"late_detector", "I5"},
-                                               {"lost_heartbeats", "I5"},
-                                               {"greedy_shards", "I6"},
-                                               {"lost_records", "I9"},
-                                               {"lost_loads", "I10"},
-                                               {"lost_adoptions", "I10"},
-                                               {"lost_members", "I1"}};
+  static const std::vector<known_mutation> all{
+      {"end_never", "I7"},
+      {"end_twice", "I11"},
+      {"wrong_token", "I3"},
+      {"wrong_row", "I3"},
+      {"crossed_listeners", "I8"},
+      {"undead_actors", "I4"},
+      {"late_detector", "I5"},
+      {"lost_heartbeats", "I5"},
+      {"greedy_shards", "I6"},
+      {"lost_records", "I9"},
+      {"lost_loads", "I10"},
+      {"lost_adoptions", "I10"},
+      {"lost_members", "I1"},
+      {"lost_token", "I2"},
+      {"repeats_pass", "I2"},
+  };
   return all;
 }
 
@@ -57,6 +62,11 @@ void mutation::change(world_plan& plan) const {
   if (is("undead_actors")) plan.leaves_actors = true;
 }
 
+void mutation::change(wiring& wires) const {
+  if (is("repeats_pass")) wires.renumber();
+  if (is("zombies_pass")) wires.rejuvenate();
+}
+
 void mutation::change(ledger& clients) const {
   if (is("end_twice")) clients.set_ends_told(2);
   if (is("end_never")) clients.set_ends_told(0);
@@ -67,12 +77,20 @@ bool mutation::passes(transport::frame& f, transport::node_identity from) const 
   if (name_.empty()) return true;
   const kind k = f.header.kind;
   if (k == kind::results && is("wrong_row")) spoil_row(f);
-  if (k == kind::tokens && is("wrong_token")) spoil_tokens(f);
+  if (k == kind::tokens && is("wrong_token"))
+    spoil_tokens(f, [](auto& said) {
+      for (auto& t : said.values) t ^= 1;
+    });
+  if (k == kind::tokens && is("lost_token"))
+    spoil_tokens(f, [](auto& said) {
+      if (!said.values.empty() && said.logprobs.chosen.empty())
+        said.values.erase(said.values.begin());
+    });
   if (!is_on_) return true;
-  const bool is_lost =
-      (k == kind::heartbeat && is("lost_heartbeats") && from.node == deaf) ||
-      (k == kind::cancel && is("lost_cancels")) || (k == kind::load && is("lost_loads")) ||
-      (k == kind::members && is("lost_members")) || (k == kind::adopted && is("lost_adoptions"));
+  const bool is_lost = (k == kind::heartbeat && is("lost_heartbeats") && from.node == deaf) ||
+                       (k == kind::load && is("lost_loads")) ||
+                       (k == kind::members && is("lost_members")) ||
+                       (k == kind::adopted && is("lost_adoptions"));
   return !is_lost;
 }
 

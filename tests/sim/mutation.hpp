@@ -14,6 +14,7 @@ public:
 
   void change(world_plan& plan) const;
   void change(ledger& clients) const;
+  void change(wiring& wires) const;
   /// From now on: the cluster has become ready.
   void begin() { is_on_ = true; }
   /// Sees frames before they are sent, and may change them; false: it is lost.

@@ -27,10 +27,18 @@ overseer::overseer(cluster_world& in, verdicts& found) : in_{in}, found_{found} 
 void overseer::see(transport::plane, transport::node_identity from, const transport::frame& f) {
   using kind = transport::frame_kind;
   const auto k = f.header.kind;
-  if (k != kind::members && k != kind::place && k != kind::adopted && k != kind::load_report)
+  if (k != kind::members && k != kind::place && k != kind::adopted && k != kind::load_report &&
+      k != kind::dismissed)
     return;
   const auto body = wire::decode(f);
   if (body.has_error()) return found_.fail("I12", "a frame that does not decode", in_.now());
+  if (const auto* d = std::get_if<wire::dismissed>(&*body); d != nullptr && d->cause) {
+    // Who is told that its life is over, while it lives it, has something behind it.
+    const node_id node = f.header.destination.node;
+    const life* l = in_.at(node);
+    if (!l->is_dead && l->who.life == d->life && !was_touched(node) && !was_touched(from.node))
+      found_.fail("I5", named(node) + " was given up, and nothing had happened to it", in_.now());
+  }
   if (const auto* m = std::get_if<wire::members>(&*body)) take(*m, from);
   if (const auto* p = std::get_if<wire::place>(&*body)) take(*p, from);
   if (const auto* a = std::get_if<wire::adopted>(&*body)) take(*a, from);

@@ -25,6 +25,9 @@ constexpr duration_ns run_least = seconds{60};
 // copies are made anew, and a gateway asks after 15 s of silence.
 constexpr duration_ns done_within = seconds{40};
 constexpr duration_ns rest_within = seconds{20};
+// A node that froze is dead after 2.3 s where only its hearing shows it; its requests go elsewhere
+// and their prompts are computed again.
+constexpr duration_ns gap_max = milliseconds{3000};
 // Errors of a cluster that lacks nodes come up to 3 s after the last node was lost.
 constexpr duration_ns errors_after_healing = seconds{8};
 
@@ -80,6 +83,7 @@ public:
         overseer_{world_, found_},
         striker_{world_, overseer_, found_},
         book_{book} {
+    broken_.change(world_.wires());
     faults_ = draw_faults(random_, world_.plan(), options.allowed);
     world_.wires().observe(
         [this](transport::plane path, transport::node_identity from, node_id, transport::frame& f) {
@@ -90,8 +94,15 @@ public:
            if (outcome.has_error()) striker_.ended(of, outcome.error());
          },
          [this](life& of, const std::optional<error>& why) { striker_.ended(of, why); },
-         [this](const std::string& r) { return broken_.keeps_record(r); }});
+         [this](const std::string& r) { return broken_.keeps_record(r); },
+         [this](life&, bool is_durable) { striker_.at_record(is_durable); },
+         [this](life&) { striker_.compacted(); },
+         [this](life& of, const std::string& what) { striker_.crashed(of, what); }});
   }
+
+  ~run() { world_.shut_down(); }
+  run(const run&) = delete;
+  run& operator=(const run&) = delete;
 
   run_report go() {
     begin();
@@ -160,6 +171,12 @@ private:
     striker_.set_clients(*clients_);
     for (const auto& f : faults_.list)
       world_.events()->at(start + f.from, [this, &f] { striker_.strike(f); });
+    if (faults_.is_mild && is_quick()) clients_->set_gap_limit(gap_max);
+    // Two faults at once may take both copies.
+    world_.events()->at(start + faults_.one_by_one, [this] {
+      clients_->set_errors_allowed(true);
+      clients_->set_gap_limit(std::nullopt);
+    });
     const time_point_ns healed = start + faults_.until;
     until([&] { return now() >= healed; }, healed + seconds{1});
     if (found_.first()) return;
@@ -169,6 +186,16 @@ private:
         until([&] { return clients_->is_done(); }, std::max(now(), healed) + done_within);
     if (!is_done) return found_.fail("I7", "not done: " + clients_->unfinished(), now());
     until([&] { return now() >= start + run_least; }, start + run_least + seconds{1});
+  }
+
+  /// Whether no fault that comes alone makes nodes slow or loses frames in silence.
+  bool is_quick() const {
+    return std::none_of(faults_.list.begin(), faults_.list.end(), [this](const fault& f) {
+      return f.from < faults_.one_by_one &&
+             (f.kind == fault_kind::delay || f.kind == fault_kind::loss ||
+              f.kind == fault_kind::corrupt || f.kind == fault_kind::slow ||
+              f.kind == fault_kind::memory);
+    });
   }
 
   std::vector<client_request> draw_requests(time_point_ns start) {
@@ -204,12 +231,36 @@ private:
       if (found_.first()) return;
       what_is_held = held();
       what_is_untrue = untrue();
-      if (what_is_held.empty() && what_is_untrue.empty()) return;
+      if (what_is_held.empty() && what_is_untrue.empty()) return check_drops();
       if (now() > deadline) break;
-      striker_.undo_drains();
+      striker_.undo_operations();
     }
     if (!what_is_held.empty()) return found_.fail("I4", what_is_held, now());
     found_.fail("I10", what_is_untrue, now());
+  }
+
+  /// Whether every living node has dropped what it had to: frames that came twice, and those of
+  /// lives that are over.
+  void check_drops() {
+    for (const auto& n : world_.plan().nodes) {
+      const life& l = *world_.at(n.id);
+      if (l.is_dead) continue;
+      const auto dropped = l.all->mail->counts();
+      const auto data = l.data->repeats(), control = l.control->repeats();
+      const std::string who = "node " + std::to_string(n.id.value) + " took ";
+      const std::uint64_t stale = data.stale + control.stale;
+      const std::uint64_t repeated = data.repeated + control.repeated;
+      if (dropped.stale < stale)
+        found_.fail("I9",
+                    who + "frames of lives that are over: of " + std::to_string(stale) +
+                        " it dropped " + std::to_string(dropped.stale),
+                    now());
+      if (dropped.repeated + dropped.stale < repeated + stale)
+        found_.fail("I2",
+                    who + "frames twice: of " + std::to_string(repeated) + " repeats it dropped " +
+                        std::to_string(dropped.repeated),
+                    now());
+    }
   }
 
   std::string held() {
@@ -258,8 +309,12 @@ private:
         return who + " uses epoch " + std::to_string(n.used.value) + " of " +
                std::to_string(p.epoch.value);
     }
-    for (const auto& n : world_.plan().nodes)
+    for (const auto& n : world_.plan().nodes) {
       if (!world_.is_up(n.id)) return "node " + std::to_string(n.id.value) + " is not up";
+      const bool is_known = std::any_of(
+          view->nodes.begin(), view->nodes.end(), [&](const auto& v) { return v.node == n.id; });
+      if (!is_known) return "node " + std::to_string(n.id.value) + " is not known";
+    }
     return {};
   }
 
@@ -275,6 +330,8 @@ private:
     r.turns = world_.turns();
     r.frames = world_.wires().counts().frames;
     r.trace_hash = world_.trace_hash() ^ world_.random().next();
+    r.reached = striker_.reached();
+    for (const auto& p : faults_.pairs) ++r.reached["pair: " + p];
     r.virtual_s = atl::seconds(now() - time_point_ns{});
     return r;
   }

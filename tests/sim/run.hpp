@@ -6,7 +6,7 @@
 #include "tests/sim/ledger.hpp"
 
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,6 +30,7 @@ struct run_report {
   std::uint64_t frames = 0;
   std::uint64_t trace_hash = 0;
   double virtual_s = 0;
+  std::map<std::string, std::size_t> reached;  // kinds, pairs and steps of changes
 };
 
 /// What clients ask in any run, and what an undisturbed cluster answers.

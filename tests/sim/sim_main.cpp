@@ -1,6 +1,7 @@
 // atoll-sim: runs a whole cluster in virtual time, once for each seed, and says which seeds broke
 // a promise. See --help.
 #include "runtime/base/log.hpp"
+#include "tests/sim/coverage.hpp"
 #include "tests/sim/run.hpp"
 #include "tests/sim/small_model.hpp"
 
@@ -26,6 +27,7 @@ struct arguments {
   bool verifies = false;
   bool is_verbose = false;
   bool proves_mutations = false;
+  bool tells_coverage = false;
 };
 
 void print_text(const run_report& r, const arguments& a) {
@@ -70,7 +72,10 @@ void print_json(const run_report& r) {
 }
 
 /// Runs each jobs-th seed from `first` on. The number of those that failed.
-int run_some(const arguments& a, const std::vector<fault_kind>& allowed, std::size_t first) {
+int run_some(const arguments& a,
+             const std::vector<fault_kind>& allowed,
+             std::size_t first,
+             coverage& reached) {
   const auto weights = small_model();
   if (weights.has_error()) {
     std::fprintf(stderr, "atoll-sim: %s\n", weights.error().message().c_str());
@@ -88,6 +93,7 @@ int run_some(const arguments& a, const std::vector<fault_kind>& allowed, std::si
     if (a.verifies && run_seed(*weights, *book, options).trace_hash != r.trace_hash && !r.found)
       r.found = violation{"repeatable", "a second run took another course", {}};
     if (r.found) ++failed;
+    reached.add(r.reached);
     if (a.is_json)
       print_json(r);
     else
@@ -123,21 +129,42 @@ int prove_mutations(const arguments& a, const std::vector<fault_kind>& allowed) 
   return missed;
 }
 
+std::string read_all(int file) {
+  std::string all;
+  char part[4096];
+  for (ssize_t n = 0; (n = read(file, part, sizeof part)) > 0;)
+    all.append(part, static_cast<std::size_t>(n));
+  return all;
+}
+
 /// As many processes as asked for, each with its share of the seeds.
-int run_all(const arguments& a, const std::vector<fault_kind>& allowed) {
-  if (a.jobs == 1) return run_some(a, allowed, 0);
-  std::vector<pid_t> children;
+int run_all(const arguments& a, const std::vector<fault_kind>& allowed, coverage& reached) {
+  if (a.jobs == 1) return run_some(a, allowed, 0, reached);
+  struct worker {
+    pid_t process;
+    int tells;
+  };
+  std::vector<worker> children;
   for (int j = 0; j < a.jobs; ++j) {
+    int ends[2];
+    if (pipe(ends) != 0) return 1;
     const pid_t child = fork();
     if (child == 0) {
-      const int failed = run_some(a, allowed, static_cast<std::size_t>(j));
+      coverage own;
+      const int failed = run_some(a, allowed, static_cast<std::size_t>(j), own);
       std::fflush(stdout);
-      _exit(std::min(failed, 250));
+      const std::string lines = own.to_lines();
+      const bool is_told =
+          write(ends[1], lines.data(), lines.size()) == static_cast<ssize_t>(lines.size());
+      _exit(is_told ? std::min(failed, 250) : 250);
     }
-    if (child > 0) children.push_back(child);
+    close(ends[1]);
+    if (child > 0) children.push_back({child, ends[0]});
   }
   int failed = 0;
-  for (const pid_t child : children) {
+  for (const auto& [child, tells] : children) {
+    reached.add_lines(read_all(tells));
+    close(tells);
     int status = 0;
     waitpid(child, &status, 0);
     // One that a signal ended took its seeds with it.
@@ -180,6 +207,9 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", a.jobs, "Processes at once")->check(CLI::Range(1, 256));
   app.add_flag("--json", a.is_json, "One object a seed");
   app.add_flag("--verify", a.verifies, "Run each seed twice and compare the traces");
+  app.add_flag("--coverage",
+               a.tells_coverage,
+               "Say what was reached: kinds, pairs, steps of changes; fail where one was not");
   app.add_flag("--verbose", a.is_verbose, "Tell of seeds that are well, too");
   app.add_option("--log", level, "What nodes log: off, warning, info");
   CLI11_PARSE(app, argc, argv);
@@ -202,7 +232,10 @@ int main(int argc, char** argv) {
   }
   if (a.seeds.empty()) a.seeds.push_back(1);
   if (a.proves_mutations) return prove_mutations(a, *allowed) == 0 ? 0 : 1;
-  const int failed = run_all(a, *allowed);
+  coverage reached;
+  const int failed = run_all(a, *allowed, reached);
   if (!a.is_json) std::printf("%zu seeds, %d failed\n", a.seeds.size(), failed);
-  return failed == 0 ? 0 : 1;
+  if (a.tells_coverage) std::printf("%s", reached.summary(*allowed).c_str());
+  const bool is_covered = !a.tells_coverage || reached.missing(*allowed).empty();
+  return failed == 0 && is_covered ? 0 : 1;
 }

@@ -19,11 +19,22 @@ constexpr std::int64_t start_least_ms = 100, start_most_ms = 600;
 }  // namespace
 
 striker::striker(cluster_world& in, overseer& watch, verdicts& found)
-    : in_{in}, watch_{watch}, found_{found}, random_{in.random().split()} {}
+    : in_{in},
+      watch_{watch},
+      found_{found},
+      random_{in.random().split()},
+      operators_{in,
+                 watch,
+                 {[this](node_id node) { die(node, true); },
+                  [this](node_id node, duration_ns wait) { start_later(node, wait); }}} {
+  in_.disk().set_fault(
+      [this](test::disk_operation what, const std::string&) { return does_disk_fail(what); });
+}
 
 void striker::strike(const fault& f) {
   if (is_healed_) return;
   ++struck_;
+  ++reached_[std::string{to_string(f.kind)}];
   touch(f);
   switch (f.kind) {
   case fault_kind::kill:
@@ -35,7 +46,8 @@ void striker::strike(const fault& f) {
   case fault_kind::coordinator_crash:
     crash_coordinator(f.amount < 0.5, random_.below(2) == 0);
     return start_later(coordinator(), f.lasts);
-  case fault_kind::crash_in_placement: return arm_crash(f);
+  case fault_kind::crash_in_placement: return crash_in_placement(f);
+  case fault_kind::crash_in_compaction: return crash_in_compaction(f);
   case fault_kind::freeze: return freeze(f);
   case fault_kind::cut:
   case fault_kind::cut_one_way:
@@ -50,27 +62,65 @@ void striker::strike(const fault& f) {
   case fault_kind::reorder:
   case fault_kind::duplicate:
   case fault_kind::corrupt:
+  case fault_kind::loss:
+  case fault_kind::control_loss:
+  case fault_kind::control_delay:
     spoil_wires(f, false);
     return in_.after(f.lasts, [this, &f] { spoil_wires(f, true); });
   case fault_kind::slow:
     in_.slow_down(f.node, f.amount);
     return in_.after(f.lasts, [this, &f] { in_.slow_down(f.node, 1); });
+  case fault_kind::memory:
+    clients_->expect_want_of_memory();
+    in_.starve(f.node, f.amount);
+    return in_.after(f.lasts, [this, node = f.node] { in_.starve(node, 0); });
+  case fault_kind::clock_jump: return jump_calendar(f);
   case fault_kind::disk: return fail_disk(f);
   case fault_kind::hang_up: clients_->hang_up_one(); return;
+  case fault_kind::drain:
+    operators_.drain(f.node);
+    return in_.after(f.lasts, [this] { operators_.undo(); });
+  case fault_kind::cordon:
+    operators_.cordon(f.node);
+    return in_.after(f.lasts, [this] { operators_.undo(); });
+  case fault_kind::leave: return operators_.leave(f.node, f.lasts);
+  case fault_kind::upgrade: return operators_.upgrade(in_.now() + f.lasts);
   }
 }
 
 /// What is thought of these nodes may be wrong from now until a while after the fault is over.
 void striker::touch(const fault& f) {
-  const bool is_harmless = f.kind == fault_kind::delay || f.kind == fault_kind::reorder ||
-                           f.kind == fault_kind::duplicate || f.kind == fault_kind::slow ||
-                           f.kind == fault_kind::hang_up || f.kind == fault_kind::corrupt;
-  if (f.kind == fault_kind::delay || f.kind == fault_kind::corrupt) watch_.blur();
-  if (is_harmless && f.kind != fault_kind::corrupt) return;
-  watch_.touched(f.node);
+  switch (f.kind) {
+  case fault_kind::delay: return watch_.blur();
+  case fault_kind::reorder:
+  case fault_kind::duplicate:
+  case fault_kind::slow:
+  case fault_kind::hang_up:
+  case fault_kind::drain:
+  case fault_kind::cordon:
+  case fault_kind::leave:  // in its own time, and the next likewise
+  case fault_kind::upgrade:
+  case fault_kind::clock_jump: return;  // no connection that is there depends on it
+  case fault_kind::corrupt:
+  case fault_kind::loss: watch_.blur(); break;
+  default: break;
+  }
+  const bool is_of_all = f.kind == fault_kind::loss || f.kind == fault_kind::control_loss;
+  const bool is_late = is_of_all || f.kind == fault_kind::control_delay;
+  const auto touched = [this,
+                        is_of_all,
+                        is_late,
+                        node = f.node,
+                        other = f.kind == fault_kind::cut_data ? f.other : f.node] {
+    if (is_late) watch_.blur();
+    watch_.touched(other);
+    if (!is_of_all) return watch_.touched(node);
+    for (const auto& n : in_.plan().nodes) watch_.touched(n.id);
+  };
+  touched();
   // Once more every second while it lasts.
   for (duration_ns t{0}; t <= f.lasts + milliseconds{1000}; t += milliseconds{1000})
-    in_.after(std::min(t, f.lasts), [this, node = f.node] { watch_.touched(node); });
+    in_.after(std::min(t, f.lasts), touched);
 }
 
 void striker::die(node_id node, bool is_told) {
@@ -114,6 +164,16 @@ void striker::ended(life& of, const std::optional<error>& why) {
               milliseconds{start_least_ms + static_cast<std::int64_t>(random_.below(spread))});
 }
 
+void striker::crashed(life& of, const std::string& what) {
+  const node_id node = of.who.node;
+  if (!what.empty())
+    return found_.fail("I12", "node " + std::to_string(node.value) + ": " + what, in_.now());
+  ++reached_["crashes for want of memory"];
+  watch_.touched(node);
+  die(node, true);
+  start_later(node, milliseconds{start_most_ms});
+}
+
 // ---- the coordinator ----
 
 void striker::crash_coordinator(bool is_told, bool loses_power) {
@@ -123,60 +183,107 @@ void striker::crash_coordinator(bool is_told, bool loses_power) {
 }
 
 /// Begins a change of the placement, by draining a node, and lets the coordinator die in it.
-void striker::arm_crash(const fault& f) {
-  using kind = transport::frame_kind;
-  constexpr std::array kinds{kind::load, kind::place, kind::release, kind::members};
-  trap_ = trap{kinds[random_.below(kinds.size())], random_.below(4), random_.below(2) == 0};
+void striker::crash_in_placement(const fault& f) {
+  if (!in_.is_up(coordinator())) return;
+  trap_ = trap{placement_step_at(f.step), 0, random_.below(2) == 0, random_.below(2) == 0};
   std::vector<node_id> experts;
   for (const auto& n : in_.plan().nodes)
     if ((n.roles & wire::role_expert) != 0) experts.push_back(n.id);
-  const node_id drained = experts[random_.below(experts.size())];
-  if (!in_.is_up(coordinator())) return;
-  drained_.insert(drained);
-  caf::anon_send(in_.at(coordinator())->all->coordinator,
-                 std::make_shared<actors::control_call>(actors::control_call{
-                     [drained](cluster::control& c, time_point_ns now) {
-                       (void)c.drain(drained, std::chrono::seconds{60}, false, now);
-                     },
-                     {}}));
+  operators_.drain(experts[random_.below(experts.size())]);
   in_.after(f.lasts, [this] {
     trap_.reset();
     start(coordinator());
-    undo_drains();
+    operators_.undo();
   });
+}
+
+void striker::spring_trap() {
+  const trap sprung = *std::exchange(trap_, std::nullopt);
+  ++reached_["placement: " + to_string(sprung.step)];
+  watch_.touched(coordinator());
+  crash_coordinator(sprung.is_told, sprung.loses_power);
 }
 
 bool striker::passes(transport::node_identity from, const transport::frame& f) {
-  if (!trap_ || from.node != coordinator() || f.header.kind != trap_->kind) return true;
-  if (trap_->passes > 0) {
-    --trap_->passes;
+  using moment = placement_step::moment;
+  if (!trap_ || trap_->is_due || trap_->step.when == moment::records ||
+      f.header.kind != trap_->step.kind)
     return true;
+  const bool is_sent = trap_->step.when == moment::sends;
+  if ((from.node == coordinator()) != is_sent || trap_->passes++ < trap_->step.before) return true;
+  const bool is_after = trap_->step.is_after;
+  if (is_sent || !is_after) {
+    spring_trap();
+    return is_after;
   }
-  const bool is_sent = trap_->is_sent;
-  trap_.reset();
-  watch_.touched(coordinator());
-  crash_coordinator(random_.below(2) == 0, random_.below(2) == 0);
-  return is_sent;
+  // By then it has arrived and was taken.
+  trap_->is_due = true;
+  in_.after(milliseconds{5}, [this] {
+    if (trap_ && trap_->is_due) spring_trap();
+  });
+  return true;
 }
 
-void striker::undo_drains() {
-  if (drained_.empty() || !in_.is_up(coordinator())) return;
-  for (const node_id node : drained_)
-    caf::anon_send(in_.at(coordinator())->all->coordinator,
-                   std::make_shared<actors::control_call>(
-                       actors::control_call{[node](cluster::control& c, time_point_ns now) {
-                                              (void)c.cancel_drain(node, now);
-                                              (void)c.uncordon(node, now);
-                                            },
-                                            {}}));
+void striker::at_record(bool is_durable) {
+  if (!trap_ || trap_->step.when != placement_step::moment::records ||
+      trap_->step.is_after != is_durable || trap_->passes++ < trap_->step.before)
+    return;
+  spring_trap();
+}
+
+void striker::crash_in_compaction(const fault& f) {
+  if (!in_.is_up(coordinator())) return;
+  compaction_.emplace(compaction_step_at(f.step));
+  compaction_is_there_ = false;
+  in_.compact_journal();
+  in_.after(f.lasts, [this] {
+    compaction_.reset();
+    start(coordinator());
+  });
+}
+
+void striker::compacted() {
+  using way = compaction_step::way;
+  ++reached_["compactions"];
+  if (!compaction_) return;
+  const compaction_step step = compaction_->step();
+  const bool is_there = compaction_is_there_ || step.where == compaction_step::place::done;
+  compaction_.reset();
+  if (!is_there) return;
+  ++reached_["compaction: " + to_string(step)];
+  if (step.how == way::refuses) return;
+  watch_.touched(coordinator());
+  crash_coordinator(random_.below(2) == 0, step.how == way::loses_power);
+}
+
+/// A few minutes, or hours and days; one way or the other.
+void striker::jump_calendar(const fault& f) {
+  using std::chrono::hours;
+  constexpr std::array far{duration_ns{hours{1}},
+                           duration_ns{hours{30}},
+                           duration_ns{-hours{1}},
+                           duration_ns{-hours{30}}};
+  const bool is_near = f.amount < 0.5;
+  const auto near = static_cast<std::int64_t>((f.amount * 4 - 1) * 295);
+  in_.set_calendar(f.node,
+                   is_near ? duration_ns{std::chrono::seconds{near}}
+                           : far[static_cast<std::size_t>((f.amount - 0.5) * 8)]);
+  in_.after(f.lasts, [this, node = f.node] { in_.set_calendar(node, duration_ns{0}); });
 }
 
 void striker::fail_disk(const fault& f) {
-  const double chance = f.amount < 0.5 ? 1.0 : f.amount;
-  in_.disk().set_fault([this, chance](test::disk_operation what, const std::string&) {
-    return what != test::disk_operation::read && random_.unit() < chance;
-  });
-  in_.after(f.lasts, [this] { in_.disk().set_fault({}); });
+  disk_bad_ = f.amount < 0.5 ? 1.0 : f.amount;
+  disk_bad_until_ = std::max(disk_bad_until_, in_.now() + f.lasts);
+}
+
+bool striker::does_disk_fail(test::disk_operation what) {
+  // A process that dies here gets no further, and what it has of the file is gone with it.
+  if (in_.is_compacting() && compaction_ && !compaction_is_there_ && compaction_->is_there(what)) {
+    compaction_is_there_ = true;
+    return true;
+  }
+  if (what == test::disk_operation::read || in_.now() >= disk_bad_until_) return false;
+  return random_.unit() < disk_bad_;
 }
 
 // ---- nodes and wires ----
@@ -233,6 +340,9 @@ void striker::spoil_wires(const fault& f, bool is_over) {
   case fault_kind::delay: data_.delay_max = control_.delay_max = delay; break;
   case fault_kind::reorder: data_.reorder = amount; break;
   case fault_kind::duplicate: data_.duplicate = control_.duplicate = amount; break;
+  case fault_kind::loss: data_.loss = amount; break;
+  case fault_kind::control_loss: control_.loss = amount; break;
+  case fault_kind::control_delay: control_delays_[f.node] = delay; break;
   case fault_kind::corrupt:
     data_.corrupt = amount;
     corrupted_.reset();
@@ -252,6 +362,8 @@ void striker::apply_wires() {
       wire_faults control = control_;
       const bool is_spoilt = corrupted_ && (a.id == *corrupted_ || b.id == *corrupted_);
       if (is_spoilt) control.corrupt = data_.corrupt;
+      for (const auto& [node, delay] : control_delays_)
+        if (node == a.id || node == b.id) control.delay_max = std::max(control.delay_max, delay);
       in_.wires().set_faults(a.id, b.id, plane::control, control);
     }
   }
@@ -260,12 +372,17 @@ void striker::apply_wires() {
 void striker::heal() {
   is_healed_ = true;
   trap_.reset();
+  compaction_.reset();
+  operators_.stop_upgrade();
   data_ = control_ = {};
   corrupted_.reset();
+  control_delays_.clear();
   apply_wires();
-  in_.disk().set_fault({});
+  disk_bad_until_ = {};
   for (const auto& a : in_.plan().nodes) {
     watch_.touched(a.id);
+    in_.set_calendar(a.id, duration_ns{0});
+    in_.starve(a.id, 0);
     if (in_.is_up(a.id)) {
       in_.thaw(a.id);
       in_.slow_down(a.id, 1);
@@ -275,7 +392,7 @@ void striker::heal() {
         if (a.id != b.id) in_.wires().join(a.id, b.id, path, random_.below(2) == 0);
   }
   for (const auto& n : in_.plan().nodes) start(n.id);
-  undo_drains();
+  operators_.undo();
 }
 
 }  // namespace atl::sim

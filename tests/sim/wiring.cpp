@@ -14,6 +14,13 @@ struct wiring::port {
   plane path;
   std::weak_ptr<transport::receiver> to;
   bool is_dead = false;
+  struct sender {
+    incarnation life;  // the latest heard
+    std::set<std::uint64_t> numbers;
+    std::uint64_t renumbered = 0;
+  };
+  std::map<node_id, sender> heard;
+  wire_repeats repeats;
 };
 
 class wire_receiver final : public transport::receiver {
@@ -130,6 +137,11 @@ void wiring::pass(wire& on, node_id from, delivery d) {
       if (d.to->path == plane::control) reset(from, d.to->self.node, plane::control);
       return;
     }
+    if (f.loss > 0 && on.random.unit() < f.loss) {
+      ++counts_.lost;
+      if (d.to->path == plane::control) reset(from, d.to->self.node, plane::control);
+      return;
+    }
     if (f.duplicate > 0 && on.random.unit() < f.duplicate) {
       ++counts_.duplicated;
       later(on, from, d, false);
@@ -172,10 +184,33 @@ void wiring::hand_over(const delivery& d) {
   const auto to = d.to->to.lock();
   if (to == nullptr) return;
   if (d.what.frame) {
-    to->on_frame(frame{*d.what.frame});
+    frame f{*d.what.frame};
+    note_arrival(*d.to, f.header);
+    disguise(*d.to, f.header);
+    to->on_frame(std::move(f));
   } else {
     to->on_peer_gone(d.what.peer, d.what.cause);
   }
+}
+
+void wiring::note_arrival(port& to, const transport::frame_header& h) {
+  auto& from = to.heard[h.source.node];
+  if (h.sender < from.life) {
+    ++to.repeats.stale;
+    return;
+  }
+  if (h.sender > from.life) {
+    from.life = h.sender;
+    from.numbers.clear();
+  }
+  if (!from.numbers.insert(h.sequence).second) ++to.repeats.repeated;
+}
+
+void wiring::disguise(port& to, transport::frame_header& h) {
+  if (renumbers_) h.sequence = ++to.heard[h.source.node].renumbered;
+  const auto present = ports_.find({h.source.node.value, to.path});
+  if (!rejuvenates_ || present == ports_.end()) return;
+  if (const auto p = present->second.lock()) h.sender = p->self.life;
 }
 
 /// Whether the checks of a medium accept the frame with that bit flipped.
@@ -206,7 +241,8 @@ wire_transport::~wire_transport() = default;
 
 result<void> wire_transport::listen(node_identity self,
                                     std::weak_ptr<atl::transport::receiver> to) {
-  port_ = std::make_shared<wiring::port>(wiring::port{self, path_, std::move(to)});
+  port_ = std::make_shared<wiring::port>(
+      wiring::port{.self = self, .path = path_, .to = std::move(to), .heard = {}, .repeats = {}});
   receiver_ = std::make_shared<wire_receiver>(on_, port_);
   ATOLL_TRY(inner_->listen(self, receiver_));
   on_.ports_[{self.node.value, path_}] = port_;
@@ -215,6 +251,7 @@ result<void> wire_transport::listen(node_identity self,
 
 result<std::shared_ptr<atl::transport::endpoint>> wire_transport::connect(node_id peer) {
   if (port_ == nullptr || port_->is_dead) return error{errc::peer_gone, "this process is gone"};
+  if (path_ == plane::control && on_.allows_) ATOLL_TRY(on_.allows_(port_->self.node, peer));
   ATOLL_ASSIGN(auto inner, inner_->connect(peer));
   return std::shared_ptr<atl::transport::endpoint>{
       std::make_shared<wire_endpoint>(on_, port_, std::move(inner))};
@@ -233,6 +270,10 @@ void wire_transport::close() noexcept {
 void wire_transport::kill(bool is_told) {
   if (port_ == nullptr || std::exchange(port_->is_dead, true)) return;
   if (is_told) inner_->close();
+}
+
+wire_repeats wire_transport::repeats() const {
+  return port_ == nullptr ? wire_repeats{} : port_->repeats;
 }
 
 void wire_transport::free_address() { inner_->close(); }

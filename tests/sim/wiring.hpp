@@ -28,7 +28,8 @@ struct wire_faults {
   duration_ns delay_max{0};  // each frame, uniform from 0; in order
   double reorder = 0;        // chances that a frame may be overtaken by later ones,
   double duplicate = 0;      // comes twice,
-  double corrupt = 0;        // or has a bit flipped
+  double corrupt = 0;        // has a bit flipped,
+  double loss = 0;           // or is lost: on the control path with its connection
 };
 
 struct wire_counts {
@@ -37,7 +38,15 @@ struct wire_counts {
   std::uint64_t duplicated = 0;
   std::uint64_t reordered = 0;
   std::uint64_t refused = 0;  // damaged, and found out
+  std::uint64_t lost = 0;
   std::uint64_t resets = 0;
+};
+
+/// Frames handed to one life of a node that it has to drop: those that it was handed before, and
+/// those of a life after one of whose successors it has heard on the same path.
+struct wire_repeats {
+  std::uint64_t repeated = 0;
+  std::uint64_t stale = 0;
 };
 
 class wire_transport;
@@ -60,12 +69,19 @@ public:
   void set_faults(node_id from, node_id to, transport::plane path, const wire_faults& faults);
   void freeze(node_id node);
   void thaw(node_id node);
+  /// For mutations: what arrives looks new, or as if its sender's present life had sent it.
+  void renumber() { renumbers_ = true; }
+  void rejuvenate() { rejuvenates_ = true; }
   const wire_counts& counts() const noexcept { return counts_; }
 
   /// Sees every frame before it is sent and may change it; false: it is lost.
   using observer = std::function<bool(
       transport::plane, transport::node_identity from, node_id to, transport::frame&)>;
   void observe(observer sees) { sees_ = std::move(sees); }
+
+  /// Asked before a connection of the control path is made; its error is what connect() says.
+  using connection_check = std::function<result<void>(node_id from, node_id to)>;
+  void check_connections(connection_check allows) { allows_ = std::move(allows); }
 
 private:
   friend class wire_transport;
@@ -97,6 +113,8 @@ private:
   void pass(wire& on, node_id from, delivery d);
   void later(wire& on, node_id from, delivery d, bool may_be_overtaken);
   void hand_over(const delivery& d);
+  void note_arrival(port& to, const transport::frame_header& h);
+  void disguise(port& to, transport::frame_header& h);
   static bool survives_damage(const transport::frame& f, std::uint64_t bit);
 
   std::shared_ptr<transport::event_queue> events_;
@@ -106,6 +124,9 @@ private:
   std::set<node_id> frozen_;
   std::map<node_id, std::deque<delivery>> waiting_;  // for the frozen
   observer sees_;
+  bool renumbers_ = false;
+  bool rejuvenates_ = false;
+  connection_check allows_;
   wire_counts counts_;
 };
 
@@ -131,6 +152,7 @@ public:
   void kill(bool is_told);
   /// The node's addresses are free for its next life.
   void free_address();
+  wire_repeats repeats() const;
 
 private:
   wiring& on_;
