@@ -21,14 +21,18 @@ sys.path[:0] = [str(ROOT / "tests/chaos"), str(ROOT / "tests/web")]
 from cluster import BINARY, PATIENCE, Ledger, LocalCluster, bodies, until  # noqa: E402
 from watched import CHROMIUM, Watched  # noqa: E402
 
-OPTIONS = ("--attention-nodes", "1", "--expert-nodes", "2", "--replicas", "2", "--restart")
+OPTIONS = ("--attention-nodes", "1", "--expert-nodes", "2", "--replicas", "2")
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with LocalCluster(*OPTIONS) as running:
         running.key = pathlib.Path(running.info["admin_key_file"]).read_text("ascii").strip()
+        running.started = []
         yield running
+        for process in running.started:
+            process.terminate()
+            process.wait(timeout=60 * PATIENCE)
 
 
 def sign_in(seen, key):
@@ -83,6 +87,7 @@ def test_only_operators_see_the_cluster(browser, cluster):
 
 def test_a_death_is_shown_and_the_recovery(browser, cluster):
     victim = cluster.of("expert")[0]
+    command = pathlib.Path(f"/proc/{victim.pid}/cmdline").read_text("utf-8").split("\0")[1:-1]
     with signed_in(browser, cluster, width=1600) as seen, \
             Ledger(cluster.url, bodies(64), 2) as ledger:
         expect(seen.at("#hottest")).to_contain_text("Hottest")
@@ -97,12 +102,14 @@ def test_a_death_is_shown_and_the_recovery(browser, cluster):
         expect(seen.at("#events")).to_contain_text(f"node {victim.id} died")
         expect(seen.at("#recoveries li").first).to_contain_text(
             re.compile(rf"node {victim.id} died.* later epoch"))
+        with open(f"{cluster.info['dir']}/{victim.name}.log", "a", encoding="utf-8") as log:
+            cluster.started.append(subprocess.Popen([BINARY, *command], stdout=log, stderr=log))
         expect(seen.at("#cluster-word")).to_have_text("Healthy", timeout=30000 * PATIENCE)
         expect(card(seen, victim)).to_have_attribute("data-state", "alive")
         assert seen.at("#health-strip rect").count() >= 3
         ledger.stop()
         assert ledger.answers and not [a.error for a in ledger.answers if a.error]
-    cluster.follow_restarts()
+    victim.pid = cluster.started[-1].pid
 
 
 def test_a_node_is_drained_by_keyboard_after_a_question(browser, cluster):
@@ -197,7 +204,7 @@ SHOTS = {"light": {"width": 1600, "height": 1360}, "dark": {"width": 1600, "heig
 
 
 def screenshot(folder):
-    with LocalCluster(*OPTIONS[:-1]) as cluster, sync_playwright() as playwright, \
+    with LocalCluster(*OPTIONS) as cluster, sync_playwright() as playwright, \
             Ledger(cluster.url, bodies(200), 6):
         cluster.key = pathlib.Path(cluster.info["admin_key_file"]).read_text("ascii").strip()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
