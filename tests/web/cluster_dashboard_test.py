@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import time
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
