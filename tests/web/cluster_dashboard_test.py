@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import time
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
