@@ -126,9 +126,8 @@ void decode_f8(const std::byte* in, std::int64_t n, float* y) {
 
 }  // namespace
 
-const row_codecs codecs{
-    {tensor::dtype::f32, copy_in, copy_out},
-    {tensor::dtype::bf16, encode_bf16, decode_bf16},
-    {tensor::dtype::f8_e4m3, encode_f8, decode_f8}};
+const row_codecs codecs{{tensor::dtype::f32, copy_in, copy_out},
+                        {tensor::dtype::bf16, encode_bf16, decode_bf16},
+                        {tensor::dtype::f8_e4m3, encode_f8, decode_f8}};
 
 }  // namespace atl::kernels::ATOLL_SIMD
