@@ -1,6 +1,11 @@
 #include "transport/wire/check.hpp"
 #include "transport/wire/decode_parts.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <tuple>
+
 namespace atl::transport::wire {
 
 std::string read(const fbs::Place& in, const frame& f, place& out) {
@@ -193,9 +198,10 @@ std::string read(const fbs::Chunk& in, const frame& f, chunk& out) {
   out.total = in.total();
   if (in.parts() != nullptr) {
     if (in.parts()->size() != out.parts.size()) return "parts are not three";
-    for (flatbuffers::uoffset_t i = 0; i < out.parts.size(); ++i) {
-      out.parts[i] = plain_part(*in.parts()->Get(i));
-    }
+    // Copied out, since the verifier lets a vector of structs lie anywhere.
+    std::array<fbs::WeightPart, std::tuple_size_v<decltype(out.parts)>> parts;
+    std::memcpy(static_cast<void*>(parts.data()), in.parts()->Data(), sizeof parts);
+    std::transform(parts.begin(), parts.end(), out.parts.begin(), plain_part);
   }
   out.bytes = f.payload;
   return read_cause(in.cause(), out.cause) ? "" : text_too_long;
