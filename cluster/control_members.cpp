@@ -379,6 +379,7 @@ std::vector<seat> control::seats() const {
       s.who.accepts_new = !n.is_suspect && !kept.is_cordoned;
       s.who.drains = kept.is_drained || drains_.count(id) > 0;
       s.slot = settings_.group_slot_first + g;
+      s.has_weights = !n.said.model.empty();
       seats.push_back(s);
     }
   }

@@ -44,7 +44,8 @@ struct driver_settings {
 /// A living group.
 struct seat {
   holder who = {};
-  std::uint32_t slot = 0;  // on its node
+  std::uint32_t slot = 0;   // on its node
+  bool has_weights = true;  // the checkpoint; otherwise it fetches from who holds an expert
 };
 
 /// What the coordinator is to send to an agent.
@@ -207,6 +208,7 @@ private:
   void trim();
   copy* surplus_of(std::size_t i, const std::map<group_id, std::size_t>& held);
   repair_input planning_input() const;
+  void bar_unfetchable(repair_input& input) const;
   void plan();
   void give_orders(time_point_ns now, std::vector<placement_message>& out);
   std::vector<std::size_t> needs(bool first_copies) const;

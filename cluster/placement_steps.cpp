@@ -156,8 +156,26 @@ repair_input placement_driver::planning_input() const {
     if (b.is_over) continue;
     input.barred.push_back({key.second, layer_of(key.first), expert_index{expert_of(key.first)}});
   }
+  bar_unfetchable(input);
   add_wishes(input);
   return input;
+}
+
+/// Who has no checkpoint waits until an expert is held somewhere. Where nobody has one, loads fail
+/// and say so.
+void placement_driver::bar_unfetchable(repair_input& input) const {
+  std::vector<group_id> fetching;
+  for (const auto& [group, s] : seats_)
+    if (!s.has_weights) fetching.push_back(group);
+  if (fetching.size() == seats_.size()) return;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const bool is_somewhere = std::any_of(copies_[i].begin(), copies_[i].end(), [](const copy& c) {
+      return c.is == state::held || c.is == state::leaving;
+    });
+    if (is_somewhere) continue;
+    for (const group_id group : fetching)
+      input.barred.push_back({group, layer_of(i), expert_index{expert_of(i)}});
+  }
 }
 
 void placement_driver::plan() {

@@ -24,6 +24,9 @@ SEED = int(os.environ.get("ATOLL_CHAOS_SEED", "1"))  # of faults
 # Of the long run; 0: the short one.
 MINUTES = float(os.environ.get("ATOLL_CHAOS_MINUTES", "0"))
 
+# A shell's background jobs ignore it, and so would the programs that are to end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _pause = threading.Event()
 
 

@@ -433,6 +433,23 @@ TEST(control_placement, says_which_lost_experts_are_being_loaded) {
   EXPECT_EQ(held(nodes[0]).size(), 10U);
 }
 
+TEST(control_placement, nodes_without_a_checkpoint_fetch_once_others_hold) {
+  control_world w{2, 4};
+  w.add(wire::role_attention, 0);
+  for (int i = 0; i < 4; ++i) {
+    const node_id n = w.add(wire::role_expert, 9);
+    w.agents.at(n).has_weights = i < 2;
+    w.from_agent[n].clear();
+    w.say_join(n);
+  }
+  w.settle_all();
+  EXPECT_TRUE(w.mind().is_ready());
+  for (const std::uint32_t layer : {1U, 2U})
+    for (std::uint32_t e = 0; e < 6; ++e) EXPECT_EQ(w.live_copies({layer, e}), 2U);
+  for (const auto& [node, a] : w.agents)
+    EXPECT_GE(a.held.size(), (a.roles & wire::role_expert) != 0 ? 5U : 0U) << node.value;
+}
+
 TEST(control_placement, a_restarted_coordinator_loads_nothing_that_is_held) {
   control_world w;
   w.add(wire::role_attention, 0);

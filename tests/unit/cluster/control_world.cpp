@@ -58,6 +58,8 @@ void control_world::check(const send_effect& e) {
   if (const auto* l = std::get_if<wire::load>(&e.body)) {
     loads_said += l->experts.size();
     for (const node_id source : l->sources) EXPECT_NE(source, e.to.node);
+    EXPECT_TRUE(agents.at(e.to.node).has_weights || !l->sources.empty())
+        << "node " << e.to.node.value << " is to fetch what nobody holds";
     const auto v = mind().view(e.to.node, now);
     // What is said again may meet a node that holds more than was known then.
     const bool is_new = orders_said_.insert({e.to, l->epoch, l->layer, l->experts}).second;

@@ -27,6 +27,7 @@ struct fake_agent {
   incarnation life;
   std::uint32_t roles = 0;
   std::size_t capacity = 0;  // experts
+  bool has_weights = true;   // of its own: otherwise it is never told to load without a source
   bool is_up = true;
   bool hears = true;  // of a frozen node: nothing is delivered to it, it says nothing
   bool is_welcome = false;
@@ -106,7 +107,7 @@ public:
     transport::wire::join j;
     j.roles = a.roles;
     j.name = "n" + std::to_string(a.node.value);
-    j.model = "m";
+    j.model = a.has_weights ? "m" : "";
     j.numeric_class = "x";
     j.expert_bytes = a.capacity * expert_bytes;
     j.groups = (a.roles & transport::wire::role_expert) != 0 ? 1 : 0;
