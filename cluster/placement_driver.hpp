@@ -239,8 +239,7 @@ private:
   std::vector<transport::wire::expert_name> told_coming_;  // with it
   epoch first_published_;
   time_point_ns now_;
-  std::size_t unplaceable_ = 0;
-  std::size_t short_of_ = 0;
+  std::size_t unplaceable_ = 0, short_of_ = 0;
   bool is_open_ = false;
   bool is_resumed_ = false;
   bool is_stale_ = true;      // the target was made from other facts
