@@ -131,10 +131,9 @@ result<std::string> local_cluster_run::command(const std::vector<std::string>& a
 
 std::vector<std::string> local_cluster_run::node_arguments(const std::string& name,
                                                            const std::string& role) const {
-  // Attention and experts compute by turns, so each kind has all cores for itself.
+  // Attention and experts compute by turns, and whoever ends first leaves its cores to the others.
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const int nodes = std::max(1, role == "attention" ? o_.attention_nodes : o_.expert_nodes);
-  const int threads = o_.threads > 0 ? o_.threads : (cores + nodes - 1) / nodes;
+  const int threads = o_.threads > 0 ? o_.threads : cores;
   std::vector<std::string> a{"/proc/self/exe",
                              "node",
                              "run",
