@@ -181,7 +181,13 @@ def row_kill_attention(options):
 def row_freeze(options):
     def freeze(node):
         node.freeze()
-        threading.Timer(6.0, node.thaw).start()
+
+        def thaw():
+            try:
+                node.thaw()
+            except ProcessLookupError:
+                pass  # all streams had ended, and so has the cluster
+        threading.Timer(6.0, thaw).start()
     return fault_row("freeze", options, freeze, "expert", 2.5)
 
 

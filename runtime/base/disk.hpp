@@ -22,7 +22,7 @@ public:
   /// Brings [offset, offset + length) into memory; returns when it is there. Used to load with
   /// progress.
   virtual result<void> populate(std::size_t offset, std::size_t length) const = 0;
-  /// [offset, offset + length) is not needed for now: this process gives its pages back. The bytes
+  /// [offset, offset + length) has been read: this process gives its pages back. The bytes
   /// may still be read, from the file again. Does not block.
   virtual void forget(std::size_t offset, std::size_t length) const noexcept {
     static_cast<void>(offset);

@@ -54,7 +54,7 @@ private:
   const std::string address_;
   phase phase_ = phase::connecting;
   bool is_finishing_ = false;
-  bool is_blocked_ = false;  // the socket takes no more for now
+  bool is_blocked_ = false;  // the socket takes no more until it says so
   greeting_bytes greeting_{};
   std::span<std::byte> wanted_;        // the rest of the peer's greeting
   std::deque<frame> frames_;           // the first is being written where direct_ is not empty

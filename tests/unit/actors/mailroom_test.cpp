@@ -52,12 +52,17 @@ protected:
 
   /// Whether a frame of that life reaches an actor.
   bool is_heard(std::uint64_t life) {
-    const int before = taken_;
     wire::heartbeat beat;
-    beat.number = ++number_;
-    auto f = wire::encode(beat, {node_id{2}, pulse_slot}, {node_id{1}, pulse_slot}).value();
+    beat.number = number_ + 1;
+    return is_taken(beat, life);
+  }
+
+  template <class Message>
+  bool is_taken(const Message& m, std::uint64_t life) {
+    const int before = taken_;
+    auto f = wire::encode(m, {node_id{2}, pulse_slot}, {node_id{1}, pulse_slot}).value();
     f.header.sender = incarnation{life};
-    f.header.sequence = number_;
+    f.header.sequence = ++number_;
     data_->to.lock()->on_frame(std::move(f));
     return taken_ > before;
   }
@@ -90,6 +95,15 @@ TEST_F(mailroom_test, hears_the_next_life_even_if_it_spoke_before_the_list_witho
   list(0);
   list(8);
   EXPECT_TRUE(is_heard(8));
+}
+
+TEST_F(mailroom_test, takes_no_word_of_the_coordinator_by_the_data_path) {
+  list(7);
+  wire::place p;
+  p.epoch = epoch{~std::uint64_t{0}};
+  EXPECT_FALSE(is_taken(p, 7));
+  EXPECT_EQ(here_.counts().refused, 1U);
+  EXPECT_TRUE(is_taken(wire::cancel{request_id{1}}, 7));
 }
 
 }  // namespace

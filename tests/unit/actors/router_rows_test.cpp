@@ -1,4 +1,5 @@
-// What travels to expert groups and back: which rows, once each, in which type.
+// What travels to expert groups and back: which rows, once each, in which type; and who may say
+// where to.
 #include "tests/unit/actors/router_world.hpp"
 
 #include <gtest/gtest.h>
@@ -119,6 +120,18 @@ TEST(router, a_group_that_does_not_know_the_type_fails_the_call_by_its_own_words
   ASSERT_TRUE(w.routed[0].failure.has_value());
   EXPECT_EQ(w.routed[0].failure->code(), errc::unsupported);
   EXPECT_NE(w.routed[0].failure->message().find("refused by the test"), std::string::npos);
+}
+
+TEST(router, only_the_agent_says_where_rows_go) {
+  router_world w;
+  w.place(1, in_two);
+  w.is_by_agent = false;
+  w.place(9, in_one);
+  w.ask(0, 12);
+  const auto sent = w.sent();
+  for (const auto& a : sent) EXPECT_EQ(a.rows.epoch, epoch{1});
+  w.answer(sent);
+  w.expect_routed(0);
 }
 
 }  // namespace

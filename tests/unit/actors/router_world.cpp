@@ -75,7 +75,10 @@ void router_world::place(std::uint64_t version,
     }
   for (std::uint32_t g = 0; g < groups; ++g) p.groups.push_back({group_id{g}, node_of(g), 0});
   message->body = std::move(p);
-  (*agent_)->send(router, incoming_ptr{message});
+  if (is_by_agent)
+    (*agent_)->send(router, incoming_ptr{message});
+  else
+    caf::anon_send(router, incoming_ptr{message});
   run();
 }
 

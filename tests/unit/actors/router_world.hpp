@@ -80,6 +80,7 @@ public:
   using holders_function = std::function<std::vector<std::uint32_t>(std::uint32_t expert)>;
   /// Experts without one are `coming` or not.
   bool coming = false;
+  bool is_by_agent = true;  // or straight from the wire
   void place(std::uint64_t version, const holders_function& holders, std::uint32_t groups = 3);
 
   static node_id node_of(std::uint32_t group) { return node_id{group + 2}; }
