@@ -252,6 +252,21 @@ TEST(control_operations, a_leave_from_before_a_restart_does_not_meet_the_next_li
     EXPECT_NE(o.state, operation_state::running) << o.detail;
 }
 
+TEST(control_operations, a_drain_from_before_a_restart_does_not_meet_a_quick_next_life) {
+  two_and_three t;
+  control_world& w = t.w;
+  const node_id n = t.nodes.front();
+  const auto id = w.mind().drain(n, std::nullopt, false, w.now);
+  ASSERT_TRUE(id.has_value());
+  w.carry_out();
+  w.crash(0);
+  w.begin_life(n);  // and says join before anybody missed it
+  w.ended.clear();
+  w.settle_all();
+  EXPECT_EQ(t.done(*id).state, operation_state::done);
+  EXPECT_EQ(w.mind().view(n, w.now)->state, node_state::alive);
+}
+
 TEST(control_operations, removed_nodes_do_not_keep_others_out) {
   control_world w;
   node_id last;
