@@ -9,6 +9,10 @@
 
 namespace atl::ops {
 
+std::optional<error> trouble_of(const api_backend& on) {
+  return on.trouble ? on.trouble() : std::nullopt;
+}
+
 result<void> no_more(const call& c) {
   ATOLL_TRY(read_body(c.request.body, {}));
   ATOLL_TRY(read_query(c.request.query, {}));

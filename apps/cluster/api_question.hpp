@@ -12,6 +12,7 @@
 #include <charconv>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,9 @@ result<Number> number_of(std::string_view what, std::string_view text) {
   if (code == std::errc{} && at == end) return value;
   return error{errc::not_found, "there is no " + std::string{what} + " " + std::string{text}};
 }
+
+/// Why changes are refused now.
+std::optional<error> trouble_of(const api_backend& on);
 
 /// Refuses a body's fields and parameters.
 result<void> no_more(const call& c);

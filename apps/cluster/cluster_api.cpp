@@ -3,12 +3,14 @@
 #include "apps/cluster/api_fields.hpp"
 #include "apps/cluster/api_question.hpp"
 #include "apps/cluster/expert_api.hpp"
+#include "apps/cluster/node_api.hpp"
+#include "apps/cluster/operation_api.hpp"
 #include "apps/cluster/roles.hpp"
+#include "apps/cluster/token_api.hpp"
 #include "apps/cluster/views.hpp"
 #include "apps/serve/access.hpp"
 #include "apps/serve/board.hpp"
 #include "runtime/base/log.hpp"
-#include "transport/tls/join_token.hpp"
 
 #include <boost/json.hpp>
 
@@ -19,14 +21,9 @@ namespace atl::ops {
 namespace {
 
 namespace json = boost::json;
-namespace tls = transport::tls;
 
-constexpr std::int64_t ttl_most_s = 2'592'000;
-constexpr std::int64_t uses_most = 4096;
-constexpr std::int64_t deadline_most_s = 86'400;
 constexpr std::int64_t wait_most_s = 60;
 constexpr std::chrono::milliseconds poll_interval{200};
-constexpr std::chrono::milliseconds farewell{1000};
 constexpr int waiting_most = 64;  // clients that wait for events
 
 enum class access { open, token, read, admin };
@@ -50,185 +47,9 @@ private:
   int count_ = 0;
 };
 
-std::optional<error> trouble_of(const api_backend& on) {
-  return on.trouble ? on.trouble() : std::nullopt;
-}
-
 /// What is answered to a change that could not be written down.
 error not_now(const error& trouble) {
   return {errc::unavailable, "nothing was changed: " + trouble.message()};
-}
-
-// ---- questions, each from one request
-
-result<node_id> node_of(const call& c) {
-  ATOLL_ASSIGN(const auto number, number_of<std::uint32_t>("node", c.id));
-  return node_id{number};
-}
-
-result<question> get_cluster(const call& c, const api_backend& on) {
-  ATOLL_TRY(no_more(c));
-  return question{[name = on.name, trouble = trouble_of(on)](
-                      cluster::control& s, time_point_ns now) -> result<api_reply> {
-    json::object shown = to_json(s.view(now), name);
-    if (trouble && shown.at("reason").as_string().empty()) {
-      shown["state"] = "degraded";
-      shown["reason"] = "changes are refused: " + trouble->message();
-    }
-    return api_reply{200, std::move(shown)};
-  }};
-}
-
-result<question> list_nodes(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  return question{[](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    const auto v = s.view(now);
-    json::array items;
-    for (const auto& n : v.nodes) items.push_back(to_json(n));
-    return api_reply{200, json::object{{"items", std::move(items)}, {"revision", v.revision}}};
-  }};
-}
-
-result<question> get_node(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    ATOLL_ASSIGN(const auto v, s.view(node, now));
-    return api_reply{200, to_json(v)};
-  }};
-}
-
-result<question> cordon(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    return operation_reply(s, s.cordon(node, now));
-  }};
-}
-
-result<question> uncordon(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    return operation_reply(s, s.uncordon(node, now));
-  }};
-}
-
-result<question> drain(const call& c, const api_backend&) {
-  ATOLL_TRY(read_query(c.request.query, {}));
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  ATOLL_ASSIGN(const auto body, read_body(c.request.body, {"deadline_s", "force"}));
-  ATOLL_ASSIGN(const auto deadline_s, integer_field(body, "deadline_s", 0, deadline_most_s));
-  ATOLL_ASSIGN(const bool force, flag_field(body, "force"));
-  std::optional<duration_ns> deadline;
-  if (deadline_s) deadline = std::chrono::seconds{*deadline_s};
-  return question{
-      [node, deadline, force](cluster::control& s, time_point_ns now) -> result<api_reply> {
-        return operation_reply(s, s.drain(node, deadline, force, now));
-      }};
-}
-
-result<question> cancel_drain(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    ATOLL_TRY(s.cancel_drain(node, now));
-    return api_reply{200, json::object{}};
-  }};
-}
-
-result<question> remove_node(const call& c, const api_backend& on) {
-  ATOLL_TRY(read_body(c.request.body, {}));
-  ATOLL_ASSIGN(const auto parameters, read_query(c.request.query, {"force"}));
-  bool force = false;
-  for (const auto& [name, value] : parameters) {
-    if (value != "true" && value != "false")
-      return error{errc::invalid_argument, "force: expected true or false"};
-    force = value == "true";
-  }
-  ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node, force, removed = on.removed, after = on.after](
-                      cluster::control& s, time_point_ns now) -> result<api_reply> {
-    auto reply = operation_reply(s, s.remove(node, force, now));
-    // Its connections end a little later: it is told first.
-    if (reply.has_value() && removed) after(farewell, [removed, node] { removed(node); });
-    return reply;
-  }};
-}
-
-result<question> get_load(const call& c, const api_backend& on) {
-  ATOLL_TRY(no_more(c));
-  const auto rows = on.expert_rows ? on.expert_rows() : std::vector<std::vector<std::uint64_t>>{};
-  return question{[rows](cluster::control&, time_point_ns) -> result<api_reply> {
-    return api_reply{200, load_json(rows)};
-  }};
-}
-
-result<question> list_operations(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  return question{[](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    json::array items;
-    for (const auto& o : s.view(now).operations) items.push_back(to_json(o));
-    return api_reply{200, json::object{{"items", std::move(items)}}};
-  }};
-}
-
-result<question> get_operation(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const auto id, number_of<std::uint64_t>("operation", c.id));
-  return question{[id](cluster::control& s, time_point_ns) -> result<api_reply> {
-    ATOLL_ASSIGN(const auto o, s.find_operation(id));
-    return api_reply{200, to_json(o)};
-  }};
-}
-
-result<question> cancel_operation(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  ATOLL_ASSIGN(const auto id, number_of<std::uint64_t>("operation", c.id));
-  return question{[id](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    ATOLL_TRY(s.cancel(id, now));
-    ATOLL_ASSIGN(const auto o, s.find_operation(id));
-    return api_reply{200, to_json(o)};
-  }};
-}
-
-result<question> list_tokens(const call& c, const api_backend& on) {
-  ATOLL_TRY(no_more(c));
-  return question{[now_ms = on.unix_ms()](cluster::control& s, time_point_ns) -> result<api_reply> {
-    json::array items;
-    for (const auto& t : s.tokens()) items.push_back(to_json(t, now_ms));
-    return api_reply{200, json::object{{"items", std::move(items)}}};
-  }};
-}
-
-result<question> revoke_token(const call& c, const api_backend&) {
-  ATOLL_TRY(no_more(c));
-  return question{[id = c.id](cluster::control& s, time_point_ns) -> result<api_reply> {
-    ATOLL_TRY(s.revoke_token(id));
-    return api_reply{200, json::object{}};
-  }};
-}
-
-result<question> create_token(const call& c, const api_backend& on) {
-  ATOLL_TRY(read_query(c.request.query, {}));
-  ATOLL_ASSIGN(const auto body, read_body(c.request.body, {"roles", "ttl_s", "uses"}));
-  ATOLL_ASSIGN(const auto roles, words_field(body, "roles", 8));
-  ATOLL_ASSIGN(const auto ttl_s, integer_field(body, "ttl_s", 1, ttl_most_s));
-  ATOLL_ASSIGN(const auto uses, integer_field(body, "uses", 1, uses_most));
-  cluster::join_token kept;
-  ATOLL_ASSIGN(kept.roles, role_bits(roles));
-  const tls::join_token made = tls::make_join_token(on.fingerprint);
-  kept.id = made.id;
-  kept.secret_hash = tls::hash_secret(made.secret);
-  kept.uses_left = static_cast<std::uint32_t>(uses.value_or(1));
-  kept.created_unix_ms = on.unix_ms();
-  kept.expires_unix_ms = kept.created_unix_ms + ttl_s.value_or(3600) * 1000;
-  return question{[kept, made](cluster::control& s, time_point_ns) -> result<api_reply> {
-    ATOLL_TRY(s.create_token(kept));
-    json::object shown = to_json(kept, kept.created_unix_ms);
-    shown["token"] = tls::to_text(made);
-    return api_reply{201, std::move(shown), {{"location", "/api/v1/join-tokens/" + kept.id}}};
-  }};
 }
 
 }  // namespace
