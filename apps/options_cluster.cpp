@@ -317,6 +317,8 @@ Examples:
       ->type_name("ADDR")
       ->capture_default_str();
   app.add_option("--data-transport", o->data_transport, "auto, ucx or tls")->capture_default_str();
+  app.add_option("--expert-memory", o->expert_memory, "of each expert node (default: what is left)")
+      ->type_name("SIZE");
   app.add_flag("--restart", o->restarts, "start again what dies");
   app.add_flag("--keep-dir", o->keeps_dir, "a directory that was made for this run stays");
   app.add_flag("--json", o->as_json, "the line on standard output as JSON");
@@ -324,6 +326,8 @@ Examples:
   app.callback([o, flags, chosen] {
     chosen([&]() -> result<command> {
       ops::local_up_options given = *o;
+      if (!given.expert_memory.empty())
+        ATOLL_TRY(parse_size("--expert-memory", given.expert_memory));
       ATOLL_ASSIGN(const engine_options engine, engine_from(*flags));
       given.threads = engine.cluster.threads;
       if (flags->contains("replicas")) given.replicas = engine.cluster.replicas;

@@ -152,6 +152,8 @@ std::vector<std::string> local_cluster_run::node_arguments(const std::string& na
   }
   if (role == "gateway")
     a.insert(a.end(), {"--data-interface", "lo", "--data-transport", o_.data_transport});
+  if (role == "expert" && !o_.expert_memory.empty())
+    a.insert(a.end(), {"--expert-memory", o_.expert_memory});
   a.insert(a.end(), o_.node_flags.begin(), o_.node_flags.end());
   return a;
 }

@@ -22,6 +22,7 @@ struct local_up_options {
   bool restarts = false;  // what dies is started again
   bool as_json = false;
   bool keeps_dir = false;               // one that was made for this run stays
+  std::string expert_memory;            // of each expert node; empty: what is left
   std::vector<std::string> node_flags;  // passed on to every node
 };
 
