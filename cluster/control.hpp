@@ -110,6 +110,9 @@ public:
 
   cluster_view view(time_point_ns now) const;
   result<node_view> view(node_id node, time_point_ns now) const;
+  /// Of a member: rows/s as last observed or measured, the others' mean where that is not known.
+  double speed_of(node_id node) const;
+  const std::string& domain_of(node_id node) const;  // what fails with it; empty: no member
   /// All experts, or those of one layer, by ascending layer and number. errc::not_found: there is
   /// no such layer.
   result<std::vector<expert_view>> experts(std::optional<layer_index> only) const;

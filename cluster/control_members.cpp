@@ -176,6 +176,8 @@ void control::joined(transport::node_identity from, const wire::join& said, time
   node_record& kept = kept_.nodes.at(from.node);
   n.said = said;
   n.said.held.clear();
+  // No name of a domain has a space.
+  if (n.said.domain.empty()) n.said.domain = named(from.node);
   n.life = from.life;
   n.given_up.reset();
   judge_later(now);

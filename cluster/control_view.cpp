@@ -48,9 +48,37 @@ result<node_view> control::view(node_id node, time_point_ns now) const {
   v.pages_used = n.load.pages_used;
   v.rows_in_flight = n.load.rows_in_flight;
   v.expert_bytes = n.load.expert_bytes;
+  v.speed = n.said.speed;
+  v.speed_now = n.load.speed_now;
+  v.busy_ms = n.load.busy_ns / 1'000'000;
+  v.domain = n.said.domain;
+  v.device = n.said.device;
+  v.memory_bytes = n.said.memory_bytes;
+  v.instruction_set = n.said.instruction_set;
   v.copies = driver_.copies_on(node);
   v.used = n.used;
   return v;
+}
+
+double control::speed_of(node_id node) const {
+  const auto known = [](const live_node& n) {
+    return double{n.load.speed_now > 0 ? n.load.speed_now : n.said.speed};
+  };
+  const auto at = live_.find(node);
+  if (at != live_.end() && known(at->second) > 0) return known(at->second);
+  double sum = 0;
+  std::size_t count = 0;
+  for (const auto& [id, n] : live_) {
+    sum += known(n);
+    count += known(n) > 0 ? 1 : 0;
+  }
+  return count > 0 ? sum / static_cast<double>(count) : 1;
+}
+
+const std::string& control::domain_of(node_id node) const {
+  static const std::string none;
+  const auto at = live_.find(node);
+  return at == live_.end() ? none : at->second.said.domain;
 }
 
 cluster_view control::view(time_point_ns now) const {

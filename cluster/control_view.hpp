@@ -39,12 +39,19 @@ struct node_view {
   std::uint32_t shard_first = 0;
   std::uint32_t shards = 0;
   std::uint64_t expert_bytes_max = 0;
+  float speed = 0;     // rows/s of one expert, measured at its start; 0: not known
+  std::string domain;  // what fails with it
+  std::string device;
+  std::string instruction_set;
+  std::uint64_t memory_bytes = 0;
   // Of its last report.
   std::uint64_t requests = 0;
   std::uint64_t sequences = 0;
   std::uint64_t pages_used = 0;
   std::uint64_t rows_in_flight = 0;
   std::uint64_t expert_bytes = 0;
+  float speed_now = 0;        // the speed as calls of late showed it; 0: not known
+  std::uint64_t busy_ms = 0;  // in which its groups computed, since its life began
   node_copies copies;
   epoch used;  // the placement its routers use
 };

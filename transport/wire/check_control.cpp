@@ -73,7 +73,18 @@ std::string check(const placed& m) {
   return check_held(m.held);
 }
 
+namespace {
+
+/// Also what is no number is outside.
+std::string check_speed(std::string_view field, float speed) {
+  if (speed >= 0 && speed <= speed_max) return {};
+  return std::string{field} + " is not between 0 and 10^12 rows a second";
+}
+
+}  // namespace
+
 std::string check(const load_report& m) {
+  ATOLL_FIRST(check_speed("speed_now", m.speed_now));
   ATOLL_FIRST(check_count("counts", m.counts.size(), entries_max));
   for (const expert_load& c : m.counts) {
     ATOLL_FIRST(check_index("counts.layer", c.layer.value, layers_max));
@@ -128,6 +139,15 @@ std::string check_part(const weight_part& p, std::uint64_t total) {
 
 }  // namespace
 
+bool is_domain_name(std::string_view name) noexcept {
+  const auto may_be = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view{"-_.:/"}.find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name.size() <= name_bytes_max &&
+         std::all_of(name.begin(), name.end(), may_be);
+}
+
 std::string check(const join& m) {
   ATOLL_FIRST(check_roles("roles", m.roles));
   if (m.shards > units_max) return above("shards", m.shards, units_max);
@@ -140,6 +160,11 @@ std::string check(const join& m) {
   ATOLL_FIRST(check_count("ucx", m.ucx.size(), ucx_bytes_max));
   ATOLL_FIRST(check_ticket("ticket_key", m.ticket_key));
   if (row_bytes(m.activations, 1) == 0) return "activations is no type in which rows travel";
+  ATOLL_FIRST(check_speed("speed", m.speed));
+  if (!m.domain.empty() && !is_domain_name(m.domain))
+    return "domain is not of 1 to 255 letters, digits and -_.:/";
+  ATOLL_FIRST(check_count("device", m.device.size(), name_bytes_max));
+  ATOLL_FIRST(check_count("instruction_set", m.instruction_set.size(), name_bytes_max));
   return check_held(m.held);
 }
 

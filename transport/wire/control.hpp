@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace atl::transport::wire {
@@ -29,6 +30,12 @@ inline constexpr std::uint32_t leave_ms_max = 86'400'000;
 inline constexpr std::uint32_t chunk_bytes_max = 4U << 20;
 inline constexpr std::uint64_t expert_bytes_max = 1ULL
                                                   << 30;  // known: 84 MiB (3 x 7168 x 2048 bf16)
+
+/// Rows/s of experts; no machine comes near.
+inline constexpr float speed_max = 1e12F;
+
+/// Whether a failure domain may be called so: 1 to 255 letters, digits and -_.:/ of ASCII.
+bool is_domain_name(std::string_view name) noexcept;
 
 // What a node does; a set of bits. Unknown bits are refused.
 inline constexpr std::uint32_t role_coordinator = 1U << 0;
@@ -65,6 +72,14 @@ struct join {
   atl::epoch epoch;                   // of the placement its routers use, 0: none
   std::vector<checked_expert> held;   // in its first group
   tensor::dtype activations = tensor::dtype::f32;  // how its routers send rows; not f16
+  /// Rows/s of one expert that its device computes, measured at the start; 0: not known. Compared
+  /// with that of other nodes and with nothing else.
+  float speed = 0;
+  std::string domain;  // what fails with it (rack, zone), is_domain_name; empty: it alone
+  // For people; at most 255 bytes each.
+  std::string device;
+  std::uint64_t memory_bytes = 0;  // that the process may use
+  std::string instruction_set;
   friend bool operator==(const join&, const join&) = default;
 };
 

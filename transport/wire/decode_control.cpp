@@ -45,6 +45,8 @@ std::string read(const fbs::LoadReport& in, const frame&, load_report& out) {
   out.pages_used = in.pages_used();
   out.rows_in_flight = in.rows_in_flight();
   out.expert_bytes = in.expert_bytes();
+  out.speed_now = in.speed_now();
+  out.busy_ns = in.busy_ns();
   return {};
 }
 
@@ -96,6 +98,13 @@ std::string read(const fbs::Join& in, const frame& f, join& out) {
   out.epoch = f.header.epoch;
   out.held = structs<checked_expert>(in.held());
   out.activations = static_cast<tensor::dtype>(in.activations());
+  out.speed = in.speed();
+  if (!read_text(in.domain(), name_bytes_max, out.domain)) return "domain is too long";
+  if (!read_text(in.device(), name_bytes_max, out.device)) return "device is too long";
+  out.memory_bytes = in.memory_bytes();
+  if (!read_text(in.instruction_set(), name_bytes_max, out.instruction_set)) {
+    return "instruction_set is too long";
+  }
   return {};
 }
 

@@ -51,7 +51,9 @@ result<frame> encode(const load_report& m, address from, address to) {
                                           m.sequences,
                                           m.pages_used,
                                           m.rows_in_flight,
-                                          m.expert_bytes);
+                                          m.expert_bytes,
+                                          m.speed_now,
+                                          m.busy_ns);
   return finish(b, root, frame_kind::load_report, from, to);
 }
 
@@ -72,6 +74,9 @@ result<frame> encode(const join& m, address from, address to) {
   const auto ucx = octets(b, m.ucx);
   const auto ticket_key = octets(b, m.ticket_key);
   const auto held = structs<fbs::CheckedExpert>(b, m.held);
+  const auto domain = text(b, m.domain);
+  const auto device = text(b, m.device);
+  const auto instruction_set = text(b, m.instruction_set);
   fbs::JoinBuilder out{b};
   out.add_roles(m.roles);
   out.add_name(name);
@@ -88,6 +93,11 @@ result<frame> encode(const join& m, address from, address to) {
   out.add_ticket_key(ticket_key);
   out.add_held(held);
   out.add_activations(static_cast<fbs::RowType>(m.activations));
+  out.add_speed(m.speed);
+  out.add_domain(domain);
+  out.add_device(device);
+  out.add_memory_bytes(m.memory_bytes);
+  out.add_instruction_set(instruction_set);
   frame f = finish(b, out.Finish(), frame_kind::join, from, to);
   f.header.epoch = m.epoch;
   return f;

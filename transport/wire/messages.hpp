@@ -147,6 +147,8 @@ struct load_report {
   std::uint64_t pages_used = 0;      // by those
   std::uint64_t rows_in_flight = 0;  // between its routers and groups
   std::uint64_t expert_bytes = 0;    // held by its groups
+  float speed_now = 0;               // join's speed as calls of late showed it; 0: not known
+  std::uint64_t busy_ns = 0;         // in which its groups computed, since the life began
   friend bool operator==(const load_report&, const load_report&) = default;
 };
 

@@ -507,5 +507,43 @@ TEST(control_placement, an_order_without_an_answer_goes_elsewhere) {
   EXPECT_EQ(w.agents.at(other).held.size(), 12U);
 }
 
+TEST(control_members, speeds_are_as_observed_else_as_measured_else_the_mean) {
+  control_world w;
+  std::vector<transport::node_identity> who;
+  const std::vector<float> measured{100, 300, 0};
+  for (const float speed : measured) {
+    fake_agent a;
+    a.node = *w.mind().admit("a", wire::role_expert);
+    a.roles = wire::role_expert;
+    a.capacity = 12;
+    wire::join j = w.join_of(a);
+    j.speed = speed;
+    if (speed == 300) j.domain = "rack-2";
+    who.push_back({a.node, incarnation{1}});
+    EXPECT_EQ(refusal(w, who.back(), j), "");
+  }
+  const auto speed_of = [&](std::size_t i) { return w.mind().speed_of(who[i].node); };
+  EXPECT_EQ(speed_of(0), 100);
+  EXPECT_EQ(speed_of(1), 300);
+  EXPECT_EQ(speed_of(2), 200);
+  EXPECT_EQ(w.mind().speed_of(node_id{77}), 200);
+  wire::load_report r;
+  r.node = who[1].node;
+  r.speed_now = 50;
+  r.busy_ns = 7'000'000;
+  w.mind().reported(who[1], r, w.now);
+  EXPECT_EQ(speed_of(1), 50);
+  EXPECT_EQ(speed_of(2), 75);
+  const node_view v = *w.mind().view(who[1].node, w.now);
+  EXPECT_EQ(v.speed, 300);
+  EXPECT_EQ(v.speed_now, 50);
+  EXPECT_EQ(v.busy_ms, 7U);
+  EXPECT_EQ(v.domain, "rack-2");
+  EXPECT_EQ(w.mind().domain_of(who[1].node), "rack-2");
+  EXPECT_EQ(w.mind().domain_of(who[0].node), "node " + std::to_string(who[0].node.value));
+  EXPECT_EQ(w.mind().domain_of(node_id{77}), "");
+  EXPECT_EQ(control_world{}.mind().speed_of(node_id{1}), 1);
+}
+
 }  // namespace
 }  // namespace atl::cluster

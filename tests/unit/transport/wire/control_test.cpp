@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 namespace atl::transport::wire {
@@ -27,7 +28,10 @@ TEST(control, rules_of_placement) {
   expect_each_refused<load_report>(
       {node_id{1}, 1, {{layer_index{0}, 0, 1}}, 0, 0, 0, 0, 0},
       {{"layer", [](load_report& m) { m.counts[0].layer = layer_index{layers_max}; }},
-       {"expert", [](load_report& m) { m.counts[0].expert = experts_max; }}});
+       {"expert", [](load_report& m) { m.counts[0].expert = experts_max; }},
+       {"speed_now", [](load_report& m) { m.speed_now = -1; }},
+       {"speed_now", [](load_report& m) { m.speed_now = std::nanf(""); }},
+       {"speed_now", [](load_report& m) { m.speed_now = 2 * speed_max; }}});
   expect_each_refused<placed>({atl::epoch{1}, node_id{1}, group_id{1}, 1, failure{}, {}, {}},
                               {{"code", [](placed& m) { m.cause->code = static_cast<errc>(77); }}});
 }
@@ -82,6 +86,8 @@ TEST(control, rules_of_joining) {
   good.ucx.resize(ucx_bytes_max);
   good.shards = units_max;
   good.groups = units_max;
+  good.speed = speed_max;
+  good.domain.assign(name_bytes_max, 'd');
   const std::string long_name(name_bytes_max + 1, 'n');
   expect_each_refused<join>(
       good,
@@ -99,6 +105,15 @@ TEST(control, rules_of_joining) {
        {"ticket_key", [](join& m) { m.ticket_key.resize(33); }},
        {"activations", [](join& m) { m.activations = tensor::dtype::f16; }},
        {"activations", [](join& m) { m.activations = static_cast<tensor::dtype>(77); }},
+       {"speed", [](join& m) { m.speed = -0.5F; }},
+       {"speed", [](join& m) { m.speed = std::nanf(""); }},
+       {"speed", [](join& m) { m.speed = std::numeric_limits<float>::infinity(); }},
+       {"speed", [](join& m) { m.speed = 2 * speed_max; }},
+       {"domain", [&](join& m) { m.domain = long_name; }},
+       {"domain", [](join& m) { m.domain = "rack 2"; }},
+       {"domain", [](join& m) { m.domain = "rack\n2"; }},
+       {"device", [&](join& m) { m.device = long_name; }},
+       {"instruction_set", [&](join& m) { m.instruction_set = long_name; }},
        {"held.layer", [](join& m) { m.held[1].layer = layer_index{layers_max}; }},
        {"held.expert", [](join& m) { m.held[1].expert = experts_max; }}});
   good.ticket_key.clear();

@@ -141,6 +141,11 @@ inline join sample_join() {
   m.ticket_key = counting_bytes(ticket_bytes, 0x40);
   m.epoch = atl::epoch{41};
   m.activations = tensor::dtype::bf16;
+  m.speed = 123456.5F;
+  m.domain = "hall-1/rack_2.b:7";
+  m.device = "cpu, 24 threads";
+  m.memory_bytes = 1ULL << 38;
+  m.instruction_set = "avx512_bf16";
   m.held = {{0x0102030405060708, layer_index{3}, 17}, {0xF1F2F3F4F5F6F7F8, layer_index{4}, 18}};
   return m;
 }
@@ -199,7 +204,16 @@ inline std::vector<message> later_messages() {
              {},
              layer_index{6},
              {{0x8877665544332211, layer_index{6}, 4}, {9, layer_index{6}, 5}}},
-      load_report{node_id{2}, 55, {{layer_index{3}, 255, 8}}, 1ULL << 34, 21, 22, 23, 24},
+      load_report{node_id{2},
+                  55,
+                  {{layer_index{3}, 255, 8}},
+                  1ULL << 34,
+                  21,
+                  22,
+                  23,
+                  24,
+                  0.25F,
+                  1ULL << 45},
       heartbeat{3, true, 1ULL << 40, 77},
       sample_join(),
       welcome{"c-7f3a", 40, 41, {}},
