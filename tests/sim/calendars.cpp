@@ -2,6 +2,8 @@
 #include "tests/sim/cluster_world.hpp"
 #include "transport/tls/certificate.hpp"
 
+#include <algorithm>
+
 namespace atl::sim {
 namespace {
 
@@ -17,9 +19,21 @@ std::int64_t cluster_world::unix_ms(node_id node) const {
          (off == calendars_.end() ? 0 : off->second.count() / 1'000'000);
 }
 
+result<void> cluster_world::check_connection(node_id a, node_id b) {
+  const auto is_allowed = compare_calendars(a, b);
+  if (is_allowed.has_error()) refused_[std::minmax(a, b)] = now();
+  return is_allowed;
+}
+
+std::optional<time_point_ns> cluster_world::refused_at(node_id a, node_id b) const {
+  const auto last = refused_.find(std::minmax(a, b));
+  if (last == refused_.end()) return std::nullopt;
+  return last->second;
+}
+
 /// What both ends of a TLS connection ask of each other's clocks and certificates (of the day the
 /// cluster began; nodes renew theirs at half their life).
-result<void> cluster_world::check_connection(node_id a, node_id b) const {
+result<void> cluster_world::compare_calendars(node_id a, node_id b) const {
   namespace tls = transport::tls;
   tls::certificate_facts facts;
   facts.not_before_unix_s = first_day_ms / 1000 - tls::clock_skew_max_s;

@@ -102,6 +102,9 @@ public:
   /// connection trusts, may depend on it.
   void set_calendar(node_id node, duration_ns off) { calendars_[node] = off; }
   std::int64_t unix_ms(node_id node) const;
+  /// When a connection between the two was last refused, in either direction, for what their
+  /// calendars say.
+  std::optional<time_point_ns> refused_at(node_id a, node_id b) const;
   /// What the node's next lives say of themselves.
   void set_version(node_id node, const std::string& version) { versions_[node] = version; }
 
@@ -155,7 +158,8 @@ private:
   result<void> append(life& by, const std::string& record);
   result<void> reopen(life& by);
   void compact(life& by, const std::vector<std::string>& records);
-  result<void> check_connection(node_id a, node_id b) const;
+  result<void> check_connection(node_id a, node_id b);
+  result<void> compare_calendars(node_id a, node_id b) const;
   void end_actors(life& of);
 
   world_plan plan_;
@@ -173,6 +177,7 @@ private:
   std::map<node_id, life*> present_;
   std::map<std::uint64_t, life*> owners_;  // of actors
   std::map<node_id, duration_ns> calendars_;
+  std::map<std::pair<node_id, node_id>, time_point_ns> refused_;  // the lower number first
   std::map<node_id, std::string> versions_;
   std::map<node_id, double> starved_;
   bool is_compacting_ = false;

@@ -36,7 +36,7 @@ void overseer::see(transport::plane, transport::node_identity from, const transp
     // Who is told that its life is over, while it lives it, has something behind it.
     const node_id node = f.header.destination.node;
     const life* l = in_.at(node);
-    if (!l->is_dead && l->who.life == d->life && !was_touched(node) && !was_touched(from.node))
+    if (!l->is_dead && l->who.life == d->life && !may_be_given_up(node, from.node))
       found_.fail("I5", named(node) + " was given up, and nothing had happened to it", in_.now());
   }
   if (const auto* m = std::get_if<wire::members>(&*body)) take(*m, from);
@@ -61,8 +61,8 @@ void overseer::take(const wire::members& m, transport::node_identity from) {
     const bool is_there = std::any_of(
         m.list.begin(), m.list.end(), [&](const auto& now) { return now.node == before.node; });
     const life* l = in_.at(before.node);
-    if (is_there || l->is_dead || l->who.life != before.life || was_touched(before.node) ||
-        was_touched(from.node))
+    if (is_there || l->is_dead || l->who.life != before.life ||
+        may_be_given_up(before.node, from.node))
       continue;
     found_.fail(
         "I5", named(before.node) + " was given up, and nothing had happened to it", in_.now());
@@ -117,6 +117,27 @@ bool overseer::was_touched(node_id node) const {
   return at != touched_.end() && at->second + aftermath >= in_.now();
 }
 
+/// By a coordinator that was struck, or that refuses to speak to it, or it to the coordinator: a
+/// calendar that is off does no harm until a connection has to be made anew.
+bool overseer::may_be_given_up(node_id node, node_id coordinator) const {
+  const auto refused = in_.refused_at(node, coordinator);
+  return was_touched(node) || was_touched(coordinator) ||
+         (refused && *refused + aftermath >= in_.now());
+}
+
+void overseer::set_delay(duration_ns most) {
+  if (most < delay_) {
+    delay_before_ = lateness();
+    delayed_until_ = in_.now() + delay_before_;
+  }
+  delay_ = most;
+}
+
+/// By how much what is under way may come late.
+duration_ns overseer::lateness() const {
+  return in_.now() <= delayed_until_ ? std::max(delay_, delay_before_) : delay_;
+}
+
 bool overseer::is_listed(node_id node, incarnation life, bool as_alive) const {
   return std::any_of(members_.list.begin(), members_.list.end(), [&](const auto& m) {
     return m.node == node && m.life == life &&
@@ -130,17 +151,20 @@ void overseer::lost(node_id node, bool is_told) {
   if (node == coordinator || !is_listed(node, which, false) || was_touched(coordinator)) return;
   const std::uint64_t loss = ++losses_[node];
   if (is_told) {
-    in_.after(told_within, [=, this] { check_noticed(node, which, loss, true); });
+    in_.after(told_within, [=, this] { check_noticed(node, which, loss, true, false); });
     return;
   }
-  in_.after(suspected_within, [=, this] { check_noticed(node, which, loss, false); });
-  in_.after(dead_within, [=, this] { check_noticed(node, which, loss, true); });
+  in_.after(suspected_within, [=, this] { check_noticed(node, which, loss, false, false); });
+  in_.after(dead_within, [=, this] { check_noticed(node, which, loss, true, false); });
 }
 
-void overseer::check_noticed(node_id node, incarnation which, std::uint64_t loss, bool as_dead) {
+void overseer::check_noticed(
+    node_id node, incarnation which, std::uint64_t loss, bool as_dead, bool is_again) {
   const node_id coordinator = in_.plan().nodes.front().id;
   const bool may_be_late = was_touched(coordinator) || blurred_ + aftermath > in_.now();
   if (losses_[node] != loss || may_be_late || !is_listed(node, which, !as_dead)) return;
+  if (const duration_ns late = lateness(); late.count() > 0 && !is_again)
+    return in_.after(late, [=, this] { check_noticed(node, which, loss, as_dead, true); });
   found_.fail("I5",
               named(node) + " is lost and not " + (as_dead ? "given up" : "suspected") + " in time",
               in_.now());

@@ -28,6 +28,8 @@ public:
   void back(node_id node) { ++losses_[node]; }
   /// Frames of the lost may still be on their way for a while: losses may be noticed late.
   void blur() { blurred_ = in_.now(); }
+  /// So late may come what is sent from now on; losses may be noticed later by as much.
+  void set_delay(duration_ns most);
 
   /// The last members that a coordinator told.
   const transport::wire::members& members() const { return members_; }
@@ -37,7 +39,10 @@ private:
   void take(const transport::wire::place& p, transport::node_identity from);
   void take(const transport::wire::adopted& a, transport::node_identity from);
   void take(const transport::wire::load_report& r);
-  void check_noticed(node_id node, incarnation life, std::uint64_t loss, bool as_dead);
+  void
+  check_noticed(node_id node, incarnation life, std::uint64_t loss, bool as_dead, bool is_again);
+  bool may_be_given_up(node_id node, node_id coordinator) const;
+  duration_ns lateness() const;
   bool is_listed(node_id node, incarnation life, bool as_alive) const;
 
   cluster_world& in_;
@@ -51,6 +56,8 @@ private:
   std::map<node_id, time_point_ns> touched_;
   std::map<node_id, std::uint64_t> losses_;
   time_point_ns blurred_{};
+  duration_ns delay_{0}, delay_before_{0};  // the latter until
+  time_point_ns delayed_until_{};
 };
 
 }  // namespace atl::sim

@@ -91,7 +91,7 @@ void striker::strike(const fault& f) {
 /// What is thought of these nodes may be wrong from now until a while after the fault is over.
 void striker::touch(const fault& f) {
   switch (f.kind) {
-  case fault_kind::delay: return watch_.blur();
+  case fault_kind::delay:
   case fault_kind::reorder:
   case fault_kind::duplicate:
   case fault_kind::slow:
@@ -100,7 +100,7 @@ void striker::touch(const fault& f) {
   case fault_kind::cordon:
   case fault_kind::leave:  // in its own time, and the next likewise
   case fault_kind::upgrade:
-  case fault_kind::clock_jump: return;  // no connection that is there depends on it
+  case fault_kind::clock_jump: return;  // the overseer sees which connections it prevents
   case fault_kind::corrupt:
   case fault_kind::loss: watch_.blur(); break;
   default: break;
@@ -337,7 +337,10 @@ void striker::spoil_wires(const fault& f, bool is_over) {
   const double amount = is_over || is_healed_ ? 0 : f.amount;
   const duration_ns delay{static_cast<std::int64_t>(amount * 1e9)};
   switch (f.kind) {
-  case fault_kind::delay: data_.delay_max = control_.delay_max = delay; break;
+  case fault_kind::delay:
+    data_.delay_max = control_.delay_max = delay;
+    watch_.set_delay(delay);
+    return apply_wires();
   case fault_kind::reorder: data_.reorder = amount; break;
   case fault_kind::duplicate: data_.duplicate = control_.duplicate = amount; break;
   case fault_kind::loss: data_.loss = amount; break;
@@ -375,6 +378,7 @@ void striker::heal() {
   compaction_.reset();
   operators_.stop_upgrade();
   data_ = control_ = {};
+  watch_.set_delay(duration_ns{0});
   corrupted_.reset();
   control_delays_.clear();
   apply_wires();
