@@ -14,7 +14,7 @@
 
 namespace atl::cluster {
 
-inline constexpr duration_ns load_tau_fast = std::chrono::seconds{2};
+inline constexpr duration_ns load_tau_fast = std::chrono::seconds{1};
 inline constexpr duration_ns load_tau_slow = std::chrono::seconds{60};
 
 struct expert_load_rates {

@@ -35,6 +35,7 @@ struct layer_work {
 };
 
 bool may_rebuild(const layer_work& w) {
+  if (!w.problem.is_barred.empty() || !w.problem.is_fixed.empty()) return false;
   for (std::uint32_t j = 0; j < w.problem.nodes(); ++j) {
     const place& p = w.problem.places[j];
     if ((!p.takes || p.drains) && !w.present->held_by(j).empty()) return false;
@@ -294,8 +295,9 @@ void tell(const layer_work& w, const layer_state& state, std::uint32_t layer, ba
 void set_present(const balance_input& input, std::size_t layer, layer_work& w) {
   const layer_problem& problem = w.problem;
   w.present.emplace(problem);
-  w.is_empty = input.present.empty() || input.present[layer].empty();
-  if (w.is_empty) return;
+  const bool has_rules = !problem.is_barred.empty() || !problem.is_fixed.empty();
+  w.is_empty = (input.present.empty() || input.present[layer].empty()) && !has_rules;
+  if (w.is_empty || input.present.empty()) return;
   std::vector<double> shares(problem.experts(), 0);
   std::vector<std::size_t> copies(problem.experts(), 0);
   for (const balance_copy& c : input.present[layer]) {

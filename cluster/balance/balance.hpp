@@ -51,6 +51,19 @@ struct balance_copy {
   friend bool operator==(const balance_copy&, const balance_copy&) = default;
 };
 
+/// A copy that is not to be made.
+struct balance_ban {
+  std::uint32_t layer = 0;
+  std::uint32_t expert = 0;
+  std::uint32_t node = 0;
+};
+
+/// An expert that gets no further copy while it has one.
+struct balance_fixed {
+  std::uint32_t layer = 0;
+  std::uint32_t expert = 0;
+};
+
 struct balance_options {
   bool cover = true;
   /// Nodes that hold every expert in slower memory or on disk: an expert with live copies in one
@@ -69,6 +82,9 @@ struct balance_input {
   std::vector<balance_node> nodes;
   /// Empty (nothing is placed yet), or one list a layer.
   std::vector<std::vector<balance_copy>> present = {};
+  /// Layers with bans or fixed experts are changed step by step only, never placed from nothing.
+  std::vector<balance_ban> barred = {};
+  std::vector<balance_fixed> fixed = {};
   std::uint64_t expert_bytes = 1;
   balance_options options = {};
 };

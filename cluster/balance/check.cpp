@@ -77,6 +77,21 @@ result<void> check_present(const balance_input& input) {
   return {};
 }
 
+result<void> check_rules(const balance_input& input) {
+  const auto is_expert = [&](std::uint32_t layer, std::uint32_t expert) {
+    return layer < input.loads.size() && expert < input.loads.front().size();
+  };
+  for (std::size_t i = 0; i < input.barred.size(); ++i) {
+    const balance_ban& b = input.barred[i];
+    if (!is_expert(b.layer, b.expert) || b.node >= input.nodes.size())
+      return bad(at("barred", i) + ": there is no such layer, expert or node");
+  }
+  for (std::size_t i = 0; i < input.fixed.size(); ++i)
+    if (!is_expert(input.fixed[i].layer, input.fixed[i].expert))
+      return bad(at("fixed", i) + ": there is no such layer or expert");
+  return {};
+}
+
 result<void> check_options(const balance_options& o) {
   const auto is_part = [](double x) { return x >= 0 && x < 1; };
   if (!is_part(o.hysteresis))
@@ -191,6 +206,7 @@ result<void> check(const balance_input& input) {
   ATOLL_TRY(check_nodes(input));
   ATOLL_TRY(check_loads(input));
   ATOLL_TRY(check_present(input));
+  ATOLL_TRY(check_rules(input));
   return check_options(input.options);
 }
 
@@ -221,6 +237,16 @@ std::vector<layer_problem> problems_of(const balance_input& input) {
       room += node.intake == node_intake::open ? slots.of(j, l) : 0;
     }
     p.is_cover_firm = p.wants_cover && room >= 2 * p.loads.size();
+  }
+  for (const balance_ban& b : input.barred) {
+    layer_problem& p = problems[b.layer];
+    p.is_barred.resize(p.experts() * p.nodes(), 0);
+    p.is_barred[b.expert * p.nodes() + b.node] = 1;
+  }
+  for (const balance_fixed& f : input.fixed) {
+    layer_problem& p = problems[f.layer];
+    p.is_fixed.resize(p.experts(), 0);
+    p.is_fixed[f.expert] = 1;
   }
   return problems;
 }

@@ -51,7 +51,7 @@ place_copy(layer_state& state, std::uint32_t e, double load, victims which, Allo
   std::uint32_t best = nowhere;
   bool best_is_free = false;
   for (std::uint32_t j = 0; j < problem.nodes(); ++j) {
-    if (!may_take(state, j) || state.holds(j, e) || !allowed(j)) continue;
+    if (!may_take(state, j) || !state.may_come(e, j) || !allowed(j)) continue;
     const bool is_free = state.has_room(j);
     if (!is_free && (best_is_free || victim_on(state, j, which) == nowhere)) continue;
     const auto later = [&](std::uint32_t at) {
@@ -72,7 +72,7 @@ place_copy(layer_state& state, std::uint32_t e, double load, victims which, Allo
 bool may_exchange(
     const layer_state& state, std::uint32_t e, std::uint32_t i, std::uint32_t f, std::uint32_t j) {
   if (!may_take(state, i) || !may_take(state, j)) return false;
-  if (state.holds(i, f) || state.holds(j, e)) return false;
+  if (!state.may_come(f, i) || !state.may_come(e, j)) return false;
   if (state.is_pinned(e, i) || state.is_pinned(f, j)) return false;
   const auto stays_covered = [&](std::uint32_t x, std::uint32_t from, std::uint32_t to) {
     return !state.problem().is_cover_firm || state.is_covered(x, from, to) || !state.is_covered(x);
@@ -162,7 +162,7 @@ void stepper::propose_copies() {
   for (std::uint32_t i = 0; i < problem().nodes(); ++i) {
     if (!is_critical(i)) continue;
     for (const std::uint32_t e : state_.held_by(i))
-      if (state_.load_of(e, i) > tiny) experts.push_back(e);
+      if (state_.load_of(e, i) > tiny && !problem().fixes(e)) experts.push_back(e);
   }
   std::sort(experts.begin(), experts.end());
   experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
@@ -177,7 +177,7 @@ void stepper::propose_copies() {
     const double freed = f == nowhere ? 0 : state_.load_of(f, j);
     const double even = shared_finish(j) * p.speed - state_.load_at(j);
     for (const std::uint32_t e : experts) {
-      if (e == f || state_.holds(j, e)) continue;
+      if (e == f || !state_.may_come(e, j)) continue;
       const double shifted = std::min(problem().loads[e], even + freed);
       offer({.gain = shifted / speed_, .e = e, .i = nowhere, .f = f, .j = j});
     }
@@ -318,7 +318,7 @@ private:
   };
 
   bool may_go(std::uint32_t g, std::uint32_t from, std::uint32_t to) const {
-    return !state_.holds(to, g) && !state_.is_pinned(g, from) &&
+    return state_.may_come(g, to) && !state_.is_pinned(g, from) &&
            (!state_.is_covered(g) || state_.is_covered(g, from, to));
   }
   void reach_from(std::uint32_t j);
@@ -370,7 +370,8 @@ bool cover_chain::try_end(std::uint32_t end, std::size_t moved_max) {
 
 void cover_chain::make(std::size_t moved_max) {
   for (std::uint32_t j = 0; j < hop_.size(); ++j) {
-    if (!may_take(state_, j) || state_.holds(j, e_) || !state_.is_covered(e_, nowhere, j)) continue;
+    if (!may_take(state_, j) || !state_.may_come(e_, j) || !state_.is_covered(e_, nowhere, j))
+      continue;
     is_reached_[j] = 1;
     queue_.push_back(j);
   }
@@ -394,7 +395,7 @@ void cover(layer_state& state, std::size_t moved_max) {
   if (!state.problem().wants_cover) return;
   const victims which = state.problem().is_cover_firm ? victims::covered : victims::idle;
   for (const std::uint32_t e : heaviest_first(state.problem())) {
-    if (state.is_covered(e)) continue;
+    if (state.is_covered(e) || state.problem().fixes(e)) continue;
     if (state.moved() >= moved_max) return;
     const auto covers = [&](std::uint32_t j) { return state.is_covered(e, nowhere, j); };
     if (place_copy(state, e, 0, which, covers) != nowhere) continue;

@@ -24,11 +24,17 @@ struct layer_problem {
   std::vector<double> loads;  // sum to 1
   std::vector<place> places;
   bool wants_cover = false;
-  bool is_cover_firm = false;  // there is memory to cover all: it goes before balance
-  std::vector<char> is_cold;   // by domain: holds a copy of every expert, if a slow one
+  bool is_cover_firm = false;        // there is memory to cover all: it goes before balance
+  std::vector<char> is_cold;         // by domain: holds a copy of every expert, if a slow one
+  std::vector<char> is_barred = {};  // experts x nodes, or empty: no copy is made there
+  std::vector<char> is_fixed = {};   // by expert, or empty: no further copy is made
 
   std::size_t experts() const { return loads.size(); }
   std::size_t nodes() const { return places.size(); }
+  bool bars(std::uint32_t e, std::uint32_t j) const {
+    return !is_barred.empty() && is_barred[e * nodes() + j] != 0;
+  }
+  bool fixes(std::uint32_t e) const { return !is_fixed.empty() && is_fixed[e] != 0; }
 };
 
 struct copy_of_expert {
@@ -45,6 +51,10 @@ public:
   std::span<const copy_of_expert> copies(std::uint32_t e) const { return copies_[e]; }
   std::span<const std::uint32_t> held_by(std::uint32_t j) const { return held_by_[j]; }
   bool holds(std::uint32_t j, std::uint32_t e) const { return is_held_[e * nodes() + j] != 0; }
+  /// Neither there already nor barred.
+  bool may_come(std::uint32_t e, std::uint32_t j) const {
+    return !holds(j, e) && !problem_->bars(e, j);
+  }
   double load_at(std::uint32_t j) const { return node_load_[j]; }
   double load_of(std::uint32_t e, std::uint32_t j) const;
   bool has_room(std::uint32_t j) const { return held_by_[j].size() < problem_->places[j].slots; }

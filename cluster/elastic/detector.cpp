@@ -1,0 +1,303 @@
+#include "cluster/elastic/detector.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <unordered_map>
+
+namespace atl::cluster {
+
+namespace {
+
+/// Reports come this often while there is load; that blurs an average's weights.
+constexpr double report_seconds = 0.25;
+constexpr double tau_fast = seconds(load_tau_fast);
+constexpr double tau_slow = seconds(load_tau_slow);
+/// A plan of cold copies that found none is not repeated for so long.
+constexpr duration_ns cold_retry = std::chrono::minutes{5};
+
+/// The exponent of Bennett's bound: variance v, largest weight b of an event, excess t.
+double exponent(double v, double b, double t) {
+  if (t <= 0 || v <= 0) return 0;
+  const double u = b * t / v;
+  return v / (b * b) * ((1 + u) * std::log1p(u) - u);
+}
+
+std::string number(double x) {
+  std::array<char, 32> text{};
+  (void)std::snprintf(text.data(), text.size(), "%.2f", x);
+  return text.data();
+}
+
+struct node_sum {
+  double speed = 0;
+  std::string name;
+  double load = 0;
+  double variance = 0;
+  double weight = 0;
+  double burst = 0;  // of it, the largest burst
+  std::uint32_t burst_expert = 0;
+};
+
+/// What one layer's nodes compute under the present shares.
+class layer_sums {
+public:
+  explicit layer_sums(const elastic_input& input) : input_{input} {
+    std::unordered_map<node_id, std::size_t> known;
+    for (const elastic_group& g : input.groups) {
+      const auto [at, is_new] = known.emplace(g.node, nodes_.size());
+      if (is_new) nodes_.push_back({.name = g.name});
+      nodes_[at->second].speed += g.speed;
+      speed_ += g.speed;
+      node_of_.emplace(g.group, at->second);
+    }
+  }
+
+  void sum_up(std::size_t layer) {
+    for (node_sum& n : nodes_) n.load = n.variance = n.weight = n.burst = 0;
+    total_ = 0;
+    layer_ = layer;
+    const std::size_t experts = input_.shape.experts;
+    seen_ = seen_loads(std::span{input_.loads}.subspan(layer * experts, experts));
+    for (std::uint32_t e = 0; e < experts; ++e) add(e);
+  }
+
+  const std::vector<node_sum>& nodes() const { return nodes_; }
+  double total() const { return total_; }
+  double mean() const { return speed_ > 0 ? total_ / speed_ : 0; }
+
+  /// Whether others could take the load of a copy of e beyond those wanted and finish by `finish`.
+  bool has_cold_copy(std::uint32_t e, double finish, std::uint32_t wanted) const {
+    const auto& copies = input_.present[layer_ * input_.shape.experts + e];
+    if (copies.size() <= std::max<std::size_t>(wanted, 1)) return false;
+    double room = 0;
+    double least = std::numeric_limits<double>::infinity();
+    double room_there = 0;
+    double shares = 0;
+    std::size_t living = 0;
+    for (const experts::replica& c : copies) shares += c.share;
+    for (const experts::replica& c : copies) {
+      const auto at = node_of_.find(c.group);
+      if (at == node_of_.end()) continue;
+      ++living;
+      const node_sum& n = nodes_[at->second];
+      const double load = seen_[e].rows * c.share / shares;
+      const double free = std::max(0.0, finish * n.speed - n.load);
+      room += free;
+      if (load >= least) continue;
+      least = load;
+      room_there = free;
+    }
+    return living > std::max<std::size_t>(wanted, 1) && least <= room - room_there;
+  }
+
+private:
+  void add(std::uint32_t e) {
+    const auto& copies = input_.present[layer_ * input_.shape.experts + e];
+    double shares = 0;
+    for (const experts::replica& c : copies)
+      if (node_of_.count(c.group) != 0) shares += c.share;
+    if (shares <= 0) return;
+    const seen_load& seen = seen_[e];
+    total_ += seen.rows;
+    for (const experts::replica& c : copies) {
+      const auto at = node_of_.find(c.group);
+      if (at == node_of_.end()) continue;
+      node_sum& n = nodes_[at->second];
+      const double part = c.share / shares;
+      n.load += part * seen.rows;
+      n.variance += part * part * seen.variance;
+      n.weight = std::max(n.weight, part * seen.weight);
+      if (!seen.is_burst || part * seen.rows <= n.burst) continue;
+      n.burst = part * seen.rows;
+      n.burst_expert = e;
+    }
+  }
+
+  const elastic_input& input_;
+  std::vector<node_sum> nodes_;
+  std::unordered_map<group_id, std::size_t> node_of_;
+  std::vector<seen_load> seen_;
+  std::size_t layer_ = 0;
+  double speed_ = 0;
+  double total_ = 0;
+};
+
+/// A node that finishes late, beyond doubt.
+struct finding {
+  double over = 0;  // finishing time over the reference
+  double ratio = 0;
+  std::size_t layer = 0;
+  std::string node = {};
+  bool is_burst = false;
+  std::uint32_t expert = 0;
+};
+
+std::string sentence(const elastic_input& input, const finding& f) {
+  const std::string layer = std::to_string(input.shape.layers[f.layer].value);
+  const std::string who = f.node.empty() ? "a node" : f.node;
+  if (f.is_burst)
+    return "expert " + std::to_string(f.expert) + " of layer " + layer +
+           " is suddenly hot: " + who + " would finish the layer at " + number(f.ratio) +
+           " times the mean";
+  return who + " finishes layer " + layer + " at " + number(f.ratio) + " times the mean";
+}
+
+std::uint32_t wanted_of(const elastic_input& input, std::size_t i) {
+  return input.copies_of.empty() ? input.copies : input.copies_of[i].value_or(input.copies);
+}
+
+}  // namespace
+
+std::vector<seen_load> seen_loads(std::span<const expert_load_rates> rates) {
+  double fast = 0;
+  double slow = 0;
+  for (const expert_load_rates& r : rates) {
+    fast += r.fast;
+    slow += r.slow;
+  }
+  std::vector<seen_load> seen(rates.size());
+  for (std::size_t e = 0; e < rates.size(); ++e) {
+    const expert_load_rates& r = rates[e];
+    // Also of an average that has only begun: it is a count over tau.
+    seen[e] = {.rows = r.slow, .variance = r.slow / tau_slow, .weight = 1 / tau_slow};
+    if (fast <= 0 || r.slow <= 0) continue;
+    // As many rows as there would be if the expert kept its part of the layer's.
+    const double expected = r.slow * fast / slow;
+    const double blurred = (1 + report_seconds / tau_fast) / (2 * tau_fast);
+    const double variance = expected * blurred + expected * expected / (tau_slow * r.slow);
+    if (exponent(variance, 1 / tau_fast, r.fast - expected) < certainty) continue;
+    const double scale = slow / fast;
+    seen[e] = {.rows = r.fast * scale,
+               .variance = r.fast * blurred * scale * scale,
+               .weight = scale / tau_fast,
+               .is_burst = true};
+  }
+  return seen;
+}
+
+std::string to_string(alarm_kind kind) {
+  switch (kind) {
+  case alarm_kind::members: return "members";
+  case alarm_kind::burst: return "burst";
+  case alarm_kind::drift: return "drift";
+  case alarm_kind::cold: return "cold";
+  }
+  return "unknown";
+}
+
+void elastic_detector::remember(const elastic_input& input) {
+  members_.clear();
+  for (const elastic_group& g : input.groups)
+    members_[g.group] = {.name = g.name, .intake = g.intake, .capacity = g.capacity};
+}
+
+std::optional<std::string> elastic_detector::changed_members(const elastic_input& input) {
+  if (members_.empty()) {
+    // The first look. Who holds nothing has just come.
+    remember(input);
+    std::map<group_id, bool> holds;
+    for (const auto& copies : input.present)
+      for (const experts::replica& c : copies) holds[c.group] = true;
+    for (const elastic_group& g : input.groups)
+      if (g.capacity > 0 && g.intake == node_intake::open && holds.count(g.group) == 0)
+        members_.erase(g.group);
+  }
+  for (const elastic_group& g : input.groups) {
+    const auto known = members_.find(g.group);
+    const std::string who = g.name.empty() ? "group " + std::to_string(g.group.value) : g.name;
+    if (known == members_.end()) return who + " joined";
+    if (known->second.intake != g.intake) {
+      if (g.intake == node_intake::draining) return who + " is drained";
+      return who + (g.intake == node_intake::open ? " takes experts again" : " takes no experts");
+    }
+    if (known->second.capacity != g.capacity) return who + " has other memory than before";
+  }
+  if (members_.size() == input.groups.size()) return std::nullopt;
+  std::map<group_id, bool> lives;
+  for (const elastic_group& g : input.groups) lives[g.group] = true;
+  for (const auto& [group, m] : members_)
+    if (lives.count(group) == 0)
+      return (m.name.empty() ? "group " + std::to_string(group.value) : m.name) + " left";
+  return std::nullopt;
+}
+
+std::optional<elastic_alarm> elastic_detector::look(const elastic_input& input, time_point_ns now) {
+  if (input.groups.empty() || input.shape.experts == 0) return std::nullopt;
+  if (auto changed = changed_members(input))
+    return elastic_alarm{.kind = alarm_kind::members, .reason = std::move(*changed)};
+  references_.resize(input.shape.layers.size(), 1);
+  if (planned_at_ && now - *planned_at_ >= settings_.reference_life)
+    std::fill(references_.begin(), references_.end(), 1.0);
+
+  layer_sums sums{input};
+  std::optional<finding> worst;
+  std::size_t cold = 0;
+  for (std::size_t l = 0; l < references_.size(); ++l) {
+    sums.sum_up(l);
+    if (sums.total() <= 0) continue;
+    const double mean = sums.mean();
+    double hottest = 0;
+    for (const node_sum& n : sums.nodes()) {
+      const double ratio = n.load / n.speed / mean;
+      hottest = std::max(hottest, ratio);
+      const double over = ratio / references_[l];
+      if (over <= settings_.start || (worst && over <= worst->over)) continue;
+      const double excess = n.load - references_[l] * mean * n.speed;
+      if (exponent(n.variance, n.weight, excess) < certainty) continue;
+      worst = finding{.over = over,
+                      .ratio = ratio,
+                      .layer = l,
+                      .node = n.name,
+                      .is_burst = n.burst > excess / 2,
+                      .expert = n.burst_expert};
+    }
+    references_[l] = std::clamp(hottest, 1.0, references_[l]);
+    const double enough = std::max(hottest, 1 + input.limits.cold_gain) * mean;
+    for (std::uint32_t e = 0; e < input.shape.experts; ++e)
+      if (sums.has_cold_copy(e, enough, wanted_of(input, l * input.shape.experts + e))) ++cold;
+  }
+  std::optional<elastic_alarm> alarm;
+  if (worst)
+    alarm = elastic_alarm{.kind = worst->is_burst ? alarm_kind::burst : alarm_kind::drift,
+                          .reason = sentence(input, *worst)};
+  return judge(std::move(alarm), cold, now);
+}
+
+std::optional<elastic_alarm>
+elastic_detector::judge(std::optional<elastic_alarm> hottest, std::size_t cold, time_point_ns now) {
+  if (cold == 0) cold_since_.reset();
+  if (cold > 0 && !cold_since_) cold_since_ = now;
+  const auto has_rested = [&](duration_ns rest) {
+    return !planned_at_ || now - *planned_at_ >= rest;
+  };
+  if (hottest) {
+    const bool is_burst = hottest->kind == alarm_kind::burst;
+    if (has_rested(is_burst ? settings_.burst_rest : settings_.drift_rest)) return hottest;
+    return std::nullopt;
+  }
+  if (!cold_since_ || now - *cold_since_ < settings_.cold_patience) return std::nullopt;
+  if (!has_rested(settings_.drift_rest) || (cold_again_ && now < *cold_again_)) return std::nullopt;
+  return elastic_alarm{.kind = alarm_kind::cold,
+                       .reason = std::to_string(cold) +
+                                 (cold == 1 ? " expert has a copy" : " experts have copies") +
+                                 " that nobody needs any longer"};
+}
+
+void elastic_detector::planned(const elastic_input& input,
+                               const elastic_plan& plan,
+                               time_point_ns now) {
+  remember(input);
+  planned_at_ = now;
+  references_.assign(plan.layers.size(), 1);
+  for (std::size_t l = 0; l < plan.layers.size(); ++l)
+    references_[l] = std::max(1.0, std::min(plan.layers[l].best, plan.layers[l].after));
+  // What no plan gives up is not asked about again soon.
+  const bool was_cold = cold_since_ && now - *cold_since_ >= settings_.cold_patience;
+  if (was_cold && plan.drops.empty()) cold_again_ = now + cold_retry;
+  cold_since_.reset();
+}
+
+}  // namespace atl::cluster

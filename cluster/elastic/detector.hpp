@@ -1,0 +1,88 @@
+// When the placement is worth a plan: imbalance that is no accident of counting, at two time
+// scales. Pure; time comes in. One owner.
+//
+//   what                                        alarm     when
+//   groups came, went or changed intake         members   at once
+//   hottest node above `start`, by experts      burst     at once, `burst_rest` after a plan
+//     whose fast load is far above the slow one
+//   hottest node above `start`, by slow loads   drift     at once, `drift_rest` after a plan
+//   copies nobody needs                         cold      after `cold_patience`, and `drift_rest`
+//
+// `start` is relative to what the last plan could reach: where memory allows no better, the same
+// load raises no alarm again until `reference_life` is over. Counts of rows are taken as a Poisson
+// process: with weights of at most b on its events and variance v, an average exceeds its
+// expectation by t with a probability below exp(-(v / b^2) h(b t / v)), h(u) = (1 + u) ln(1 + u) -
+// u (Bennett's inequality). An excess counts where that exponent is above `certainty`.
+#pragma once
+
+#include "cluster/elastic/elastic.hpp"
+#include "runtime/base/clock.hpp"
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace atl::cluster {
+
+/// -ln of the probability that an accident is taken for a load: 1e-11, for some 1e8 looks a day.
+inline constexpr double certainty = 25;
+
+/// An expert's load as plans see it, in rows per second at the time scale of slow averages.
+struct seen_load {
+  double rows = 0;
+  double variance = 0;    // of `rows`, by counting
+  double weight = 0;      // of one counted row in `rows`
+  bool is_burst = false;  // the fast average is believed
+};
+
+/// Of one layer.
+std::vector<seen_load> seen_loads(std::span<const expert_load_rates> rates);
+
+enum class alarm_kind : std::uint8_t { members, burst, drift, cold };
+std::string to_string(alarm_kind kind);
+
+struct elastic_alarm {
+  alarm_kind kind = alarm_kind::drift;
+  std::string reason;  // one sentence
+};
+
+struct detector_settings {
+  double start = 1.10;  // finishing time over the reference
+  duration_ns burst_rest = std::chrono::seconds{1};
+  duration_ns drift_rest = std::chrono::seconds{10};
+  duration_ns cold_patience = std::chrono::seconds{10};
+  duration_ns reference_life = std::chrono::minutes{5};
+};
+
+class elastic_detector {
+public:
+  explicit elastic_detector(detector_settings settings = {}) : settings_{settings} {}
+
+  /// Whether to plan now. Cheap enough for every report: some operations an expert and a group.
+  std::optional<elastic_alarm> look(const elastic_input& input, time_point_ns now);
+  /// A plan was made of this input, whether or not it has work or is carried out.
+  void planned(const elastic_input& input, const elastic_plan& plan, time_point_ns now);
+
+private:
+  struct member {
+    std::string name;
+    node_intake intake = node_intake::open;
+    std::size_t capacity = 0;
+  };
+  std::optional<std::string> changed_members(const elastic_input& input);
+  void remember(const elastic_input& input);
+  std::optional<elastic_alarm>
+  judge(std::optional<elastic_alarm> hottest, std::size_t cold, time_point_ns now);
+
+  detector_settings settings_;
+  std::map<group_id, member> members_;
+  std::vector<double> references_;  // by layer, at least 1
+  std::optional<time_point_ns> planned_at_;
+  std::optional<time_point_ns> cold_since_;
+  std::optional<time_point_ns> cold_again_;  // not before
+};
+
+}  // namespace atl::cluster
