@@ -27,12 +27,6 @@
 
 namespace atl::cluster {
 
-/// Members have so long to be heard again once the first of them is, after all were silent.
-inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
-
-/// Who lost a path says so every two seconds.
-inline constexpr duration_ns loss_patience = std::chrono::seconds{10};
-
 class control {
 public:
   control(control_settings settings, durable_state restored, time_point_ns now);
@@ -105,8 +99,11 @@ public:
   consume_token(const std::string& id, const std::string& secret_hash, std::uint32_t roles);
   std::vector<join_token> tokens() const;
 
-  void revoke_certificate(const std::string& serial, node_id node);
-  const std::map<std::string, revoked_certificate>& revoked() const { return kept_.revoked; }
+  /// One that is issued. errc::overloaded: the node has had too many of late.
+  result<void> note_certificate(certificate_record issued);
+  /// Of a node, and valid: all nodes hear of it. A removed node's are worth nothing without that.
+  result<void> revoke_certificate(const std::string& serial, time_point_ns now);
+  const durable_state& kept() const noexcept { return kept_; }
 
   cluster_view view(time_point_ns now) const;
   result<node_view> view(node_id node, time_point_ns now) const;

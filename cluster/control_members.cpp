@@ -1,3 +1,4 @@
+#include "cluster/certificates.hpp"
 #include "cluster/control.hpp"
 #include "runtime/base/assert.hpp"
 #include "runtime/base/sizes.hpp"
@@ -423,8 +424,14 @@ void control::tell_members() {
   if (!std::exchange(has_members_changed_, false)) return;
   ++version_;
   reserve();
-  for (const auto& [id, n] : live_)
-    effects_.emplace_back(send_effect{{id, n.life}, members_for(id)});
+  wire::members distrusted;
+  add_revoked(kept_, settings_.unix_ms ? settings_.unix_ms() : 0, distrusted);
+  for (const auto& [id, n] : live_) {
+    wire::members all = members_for(id);
+    all.revoked = distrusted.revoked;
+    all.removed = distrusted.removed;
+    effects_.emplace_back(send_effect{{id, n.life}, std::move(all)});
+  }
 }
 
 void control::path_reported(transport::node_identity from,

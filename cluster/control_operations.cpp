@@ -1,3 +1,4 @@
+#include "cluster/certificates.hpp"
 #include "cluster/control.hpp"
 #include "runtime/base/assert.hpp"
 
@@ -286,6 +287,7 @@ result<std::uint64_t> control::remove(node_id node, bool force, time_point_ns no
   }
   n->is_removed = true;
   if (!is_here) n->life_over = n->life;
+  has_members_changed_ = true;  // nodes do not believe it any more
   record(to_record(*n), true);
   if (!is_here) end_operations(node, "the node was removed");
   operation& o = begin(operation_kind::remove, node, force);
@@ -364,12 +366,31 @@ std::vector<join_token> control::tokens() const {
   return all;
 }
 
-void control::revoke_certificate(const std::string& serial, node_id node) {
-  revoked_certificate c{
-      .serial = serial, .node = node, .unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0};
-  record(to_record(c), true);
-  kept_.revoked[serial] = std::move(c);
-  tell("certificate", node, "certificate " + serial + " was revoked");
+result<void> control::note_certificate(certificate_record issued) {
+  const std::int64_t now_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
+  forget_expired(kept_, now_ms);
+  ATOLL_TRY(check_issue(kept_, issued.node, now_ms));
+  record(to_record(issued), false);
+  kept_.certificates[issued.serial] = std::move(issued);
+  return {};
+}
+
+result<void> control::revoke_certificate(const std::string& serial, time_point_ns now) {
+  const std::int64_t now_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
+  forget_expired(kept_, now_ms);
+  const auto at = kept_.certificates.find(serial);
+  if (at == kept_.certificates.end())
+    return error{errc::not_found,
+                 "there is no certificate " + serial + " of a node that is valid now"};
+  if (at->second.revoked_unix_ms != 0) return {};
+  at->second.revoked_unix_ms = std::max<std::int64_t>(now_ms, 1);
+  record(to_record(at->second), true);
+  tell("certificate",
+       at->second.node,
+       "certificate " + serial + " of " + named(at->second.node) + " was revoked");
+  has_members_changed_ = true;
+  reconcile(now);
+  return {};
 }
 
 }  // namespace atl::cluster

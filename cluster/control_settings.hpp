@@ -26,6 +26,12 @@ using ticket_function = std::function<std::vector<std::byte>(
 /// What operators ask for an expert is so within this time, or is given up.
 inline constexpr duration_ns change_patience = std::chrono::minutes{5};
 
+/// Members have so long to be heard again once the first of them is, after all were silent.
+inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
+
+/// Who lost a path says so every two seconds.
+inline constexpr duration_ns loss_patience = std::chrono::seconds{10};
+
 struct control_settings {
   std::string cluster;        // id
   placed_model model;         // no layers: there is nothing to place

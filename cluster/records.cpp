@@ -157,12 +157,14 @@ void apply_operation(durable_state& to, const json::object& o) {
   to.operations[made.id] = std::move(made);
 }
 
-void apply_revoked(durable_state& to, const json::object& o) {
-  revoked_certificate c;
+void apply_certificate(durable_state& to, const json::object& o) {
+  certificate_record c;
   read(o, "serial", c.serial);
   read(o, "node", c.node);
-  read(o, "at", c.unix_ms);
-  to.revoked[c.serial] = std::move(c);
+  read(o, "issued", c.issued_unix_ms);
+  read(o, "not_after", c.not_after_unix_ms);
+  read(o, "revoked", c.revoked_unix_ms);
+  to.certificates[c.serial] = std::move(c);
 }
 
 void apply_forgotten(durable_state& to, const json::object& o) {
@@ -271,9 +273,13 @@ std::string to_record(const expert_key& of, const expert_rule& r) {
   return json::serialize(o);
 }
 
-std::string to_record(const revoked_certificate& c) {
-  return json::serialize(json::object{
-      {"kind", "revoked"}, {"serial", c.serial}, {"node", c.node.value}, {"at", c.unix_ms}});
+std::string to_record(const certificate_record& c) {
+  return json::serialize(json::object{{"kind", "certificate"},
+                                      {"serial", c.serial},
+                                      {"node", c.node.value},
+                                      {"issued", c.issued_unix_ms},
+                                      {"not_after", c.not_after_unix_ms},
+                                      {"revoked", c.revoked_unix_ms}});
 }
 
 std::string forget_operation(std::uint64_t id) {
@@ -296,7 +302,7 @@ result<void> apply_record(durable_state& to, std::string_view record) {
   if (kind == "node") apply_node(to, o);
   if (kind == "token") apply_token(to, o);
   if (kind == "operation") apply_operation(to, o);
-  if (kind == "revoked") apply_revoked(to, o);
+  if (kind == "certificate") apply_certificate(to, o);
   if (kind == "rule") apply_rule(to, o);
   if (kind == "forgotten") apply_forgotten(to, o);
   return {};
@@ -307,7 +313,7 @@ std::vector<std::string> snapshot(const durable_state& of) {
   for (const auto& [id, n] : of.nodes) records.push_back(to_record(n));
   for (const auto& [id, t] : of.tokens) records.push_back(to_record(t));
   for (const auto& [id, o] : of.operations) records.push_back(to_record(o));
-  for (const auto& [serial, c] : of.revoked) records.push_back(to_record(c));
+  for (const auto& [serial, c] : of.certificates) records.push_back(to_record(c));
   for (const auto& [key, r] : of.rules) records.push_back(to_record(key, r));
   return records;
 }

@@ -1,5 +1,5 @@
-// What the coordinator keeps over its own death: nodes, join tokens, operations, revoked
-// certificates, what operators asked for experts, and the numbers that are never given twice. Each
+// What the coordinator keeps over its own death: nodes, join tokens, operations, certificates of
+// nodes, what operators asked for experts, and the numbers that are never given twice. Each
 // record replaces one thing as a whole, so applying a journal again, or a snapshot and then the
 // journal after it, ends in the same state. Records are JSON objects with a "kind"; a field that is
 // missing has its default, kinds and fields that are not known are passed over, so that versions N
@@ -104,11 +104,14 @@ struct operation {
 /// For people: "drain of node 3", "move of layer 3 expert 17 from node 2 to node 4".
 std::string subject_of(const operation& o);
 
-struct revoked_certificate {
-  std::string serial;
+/// One that the authority issued to a node; kept until it has run out (cluster/certificates.hpp).
+struct certificate_record {
+  std::string serial;  // lower-case hex
   node_id node = {};
-  std::int64_t unix_ms = 0;
-  friend bool operator==(const revoked_certificate&, const revoked_certificate&) = default;
+  std::int64_t issued_unix_ms = 0;
+  std::int64_t not_after_unix_ms = 0;
+  std::int64_t revoked_unix_ms = 0;  // 0: it is not
+  friend bool operator==(const certificate_record&, const certificate_record&) = default;
 };
 
 /// Counters. Those of epochs, members' versions and events are reserved ahead in blocks: a
@@ -130,8 +133,8 @@ struct durable_state {
   std::map<node_id, node_record> nodes;
   std::map<std::string, join_token> tokens;
   std::map<std::uint64_t, operation> operations;
-  std::map<std::string, revoked_certificate> revoked;  // by serial
-  std::map<expert_key, expert_rule> rules;             // none is empty
+  std::map<std::string, certificate_record> certificates;  // by serial
+  std::map<expert_key, expert_rule> rules;                 // none is empty
   friend bool operator==(const durable_state&, const durable_state&) = default;
 };
 
@@ -139,7 +142,7 @@ std::string to_record(const marks& m);
 std::string to_record(const node_record& n);
 std::string to_record(const join_token& t);
 std::string to_record(const operation& o);
-std::string to_record(const revoked_certificate& c);
+std::string to_record(const certificate_record& c);
 std::string to_record(const expert_key& of, const expert_rule& r);
 /// Says that an operation or a token is forgotten.
 std::string forget_operation(std::uint64_t id);

@@ -177,8 +177,32 @@ std::size_t text_bytes(const member_info& m) noexcept {
   return m.name.size() + m.tls.size() + m.ucx.size() + m.ticket.size();
 }
 
+std::optional<certificate_serial> parse_serial(std::string_view hex) noexcept {
+  if (hex.size() != 32) return std::nullopt;
+  certificate_serial serial;
+  for (std::size_t i = 0; i < hex.size(); ++i) {
+    const char c = hex[i];
+    const bool is_digit = c >= '0' && c <= '9';
+    if (!is_digit && (c < 'a' || c > 'f')) return std::nullopt;
+    std::uint64_t& half = i < 16 ? serial.high : serial.low;
+    half = half << 4U | static_cast<std::uint64_t>(is_digit ? c - '0' : c - 'a' + 10);
+  }
+  return serial;
+}
+
+std::string to_text(certificate_serial serial) {
+  std::string hex(32, '0');
+  for (std::size_t i = 0; i < hex.size(); ++i) {
+    const std::uint64_t half = i < 16 ? serial.high : serial.low;
+    hex[i] = "0123456789abcdef"[half >> (60 - 4 * (i % 16)) & 15U];
+  }
+  return hex;
+}
+
 std::string check(const members& m) {
   ATOLL_FIRST(check_count("list", m.list.size(), members_max));
+  ATOLL_FIRST(check_count("revoked", m.revoked.size(), revoked_max));
+  ATOLL_FIRST(check_count("removed", m.removed.size(), revoked_max));
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < m.list.size(); ++i) {
     ATOLL_FIRST(check_member(m.list[i]));

@@ -26,6 +26,7 @@ inline constexpr std::uint32_t units_max = 1024;  // shards, and groups, of one 
 /// Of all names, addresses and tickets of one `members`: with 200 bytes of tables for each member
 /// it stays under metadata_bytes_max.
 inline constexpr std::uint32_t members_bytes_max = 8U << 20;
+inline constexpr std::uint32_t revoked_max = 65'536;  // certificates, and nodes removed
 inline constexpr std::uint32_t leave_ms_max = 86'400'000;
 inline constexpr std::uint32_t chunk_bytes_max = 4U << 20;
 inline constexpr std::uint64_t expert_bytes_max = 1ULL
@@ -111,10 +112,23 @@ struct member_info {
   friend bool operator==(const member_info&, const member_info&) = default;
 };
 
+/// Of a certificate of the cluster's authority: 16 bytes, the first of them the highest.
+struct certificate_serial {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  friend auto operator<=>(const certificate_serial&, const certificate_serial&) = default;
+};
+/// As in transport/tls/certificate.hpp: lower-case hex, 32 digits. Nothing for another text.
+std::optional<certificate_serial> parse_serial(std::string_view hex) noexcept;
+std::string to_text(certificate_serial serial);
+
 /// coordinator -> every node, whenever it changes and after welcome: all members.
 struct members {
   std::uint64_t version = 0;      // grows with every change, over restarts of the coordinator too
   std::vector<member_info> list;  // by ascending node, members_max and members_bytes_max at most
+  // Who is not to be believed, as long as its certificates would be valid; revoked_max each.
+  std::vector<certificate_serial> revoked = {};
+  std::vector<std::uint32_t> removed = {};  // nodes, whatever certificate they show
   friend bool operator==(const members&, const members&) = default;
 };
 

@@ -147,6 +147,10 @@ weight_part plain_part(const fbs::WeightPart& in) {
 
 std::string read(const fbs::Members& in, const frame&, members& out) {
   out.version = in.version();
+  if (in.revoked() != nullptr && in.revoked()->size() > revoked_max) return "revoked is too long";
+  if (in.removed() != nullptr && in.removed()->size() > revoked_max) return "removed is too long";
+  out.revoked = structs<certificate_serial>(in.revoked());
+  out.removed = numbers(in.removed());
   if (in.list() == nullptr) return {};
   out.list.reserve(in.list()->size());
   std::size_t bytes = 0;  // several entries may lie at one place of the metadata

@@ -155,7 +155,13 @@ result<frame> encode(const members& m, address from, address to) {
   list.reserve(m.list.size());
   for (const member_info& member : m.list) list.push_back(wire_member(b, member));
   const auto list_at = numbers(b, list);
-  return finish(b, fbs::CreateMembers(b, m.version, list_at), frame_kind::members, from, to);
+  const auto revoked_at = structs<fbs::Serial>(b, m.revoked);
+  const auto removed_at = numbers(b, m.removed);
+  return finish(b,
+                fbs::CreateMembers(b, m.version, list_at, revoked_at, removed_at),
+                frame_kind::members,
+                from,
+                to);
 }
 
 result<frame> encode(const adopted& m, address from, address to) {

@@ -1,3 +1,4 @@
+#include "cluster/certificates.hpp"
 #include "tests/unit/cluster/control_world.hpp"
 
 namespace atl::cluster {
@@ -291,12 +292,89 @@ TEST(control_operations, events_are_numbered_on_over_a_restart) {
   EXPECT_GT(later.front().revision, all.back().revision);
 }
 
-TEST(control_operations, revoked_certificates_are_remembered) {
-  control_world w;
-  w.mind().revoke_certificate("ab12", node_id{3});
-  w.carry_out();
-  w.start();
-  EXPECT_EQ(w.mind().revoked().count("ab12"), 1U);
+certificate_record certificate_of(node_id node, char name, std::int64_t from, std::int64_t to) {
+  return {std::string(32, name), node, from, to};
+}
+
+TEST(control_operations, a_revoked_certificate_is_told_to_all_until_it_has_run_out) {
+  two_and_three t;
+  control_world& w = t.w;
+  const std::int64_t now = w.settings().unix_ms();
+  const node_id owner = t.nodes[0], other = t.nodes[1];
+  ASSERT_TRUE(w.mind().note_certificate(certificate_of(owner, 'a', now, now + 60'000)).has_value());
+  ASSERT_TRUE(w.mind().note_certificate(certificate_of(owner, 'b', now, now + 60'000)).has_value());
+  EXPECT_EQ(w.mind().revoke_certificate(std::string(32, 'c'), w.now).error().code(),
+            errc::not_found);
+  ASSERT_TRUE(w.mind().revoke_certificate(std::string(32, 'b'), w.now).has_value());
+  ASSERT_TRUE(w.mind().revoke_certificate(std::string(32, 'b'), w.now).has_value());  // as it is
+  w.settle_all();
+  for (const node_id node : t.nodes) {
+    EXPECT_EQ(w.last_members.at(node).revoked,
+              std::vector{*wire::parse_serial(std::string(32, 'b'))});
+    EXPECT_TRUE(w.last_members.at(node).removed.empty());
+  }
+  EXPECT_TRUE(is_revoked(w.mind().kept(), std::string(32, 'b'), owner));
+  EXPECT_FALSE(is_revoked(w.mind().kept(), std::string(32, 'a'), owner));
+
+  w.crash(0);
+  w.settle_all();
+  EXPECT_EQ(w.last_members.at(other).revoked.size(), 1U) << "after a restart of the coordinator";
+  const auto valid = valid_certificates(w.mind().kept(), now);
+  ASSERT_EQ(valid.size(), 2U);
+  EXPECT_EQ(valid[0].revoked_unix_ms, 0);
+  EXPECT_GT(valid[1].revoked_unix_ms, 0);
+
+  w.now = w.now + minute + 5 * minute;  // and clocks may differ by that
+  ASSERT_TRUE(w.mind().cordon(other, w.now).has_value());
+  w.settle_all();
+  EXPECT_TRUE(w.last_members.at(other).revoked.empty());
+  EXPECT_EQ(w.mind().revoke_certificate(std::string(32, 'b'), w.now).error().code(),
+            errc::not_found);
+}
+
+TEST(control_operations, who_was_removed_is_told_to_all_while_it_has_a_certificate) {
+  two_and_three t;
+  control_world& w = t.w;
+  const std::int64_t now = w.settings().unix_ms();
+  const node_id gone = t.nodes[0], absent = t.nodes[1], other = t.nodes[2];
+  for (const node_id node : {gone, absent})
+    ASSERT_TRUE(w.mind()
+                    .note_certificate(
+                        certificate_of(node, node == gone ? 'a' : 'b', now, now + 24 * 3'600'000))
+                    .has_value());
+  w.kill(absent);
+  w.find_dead(absent);
+  w.settle_all();
+  ASSERT_TRUE(w.mind().remove(gone, true, w.now).has_value());
+  ASSERT_TRUE(w.mind().remove(absent, true, w.now).has_value());
+  w.ended.clear();
+  w.settle_all();
+  EXPECT_EQ(w.last_members.at(other).removed, (std::vector{gone.value, absent.value}));
+  for (const auto& c : valid_certificates(w.mind().kept(), now)) EXPECT_GT(c.revoked_unix_ms, 0);
+  EXPECT_TRUE(is_revoked(w.mind().kept(), std::string(32, 'f'), gone)) << "whatever it shows";
+}
+
+TEST(control_operations, a_node_that_asks_for_certificates_without_end_has_to_wait) {
+  two_and_three t;
+  control_world& w = t.w;
+  const node_id node = t.nodes[0];
+  const auto ask = [&](std::size_t i) {
+    const std::int64_t now = w.settings().unix_ms();
+    certificate_record c{std::to_string(i), node, now, now + 24 * 3'600'000};
+    return w.mind().note_certificate(c);
+  };
+  for (std::size_t i = 0; i < certificates_at_once; ++i) ASSERT_TRUE(ask(i).has_value());
+  EXPECT_EQ(ask(100).error().code(), errc::overloaded);
+  EXPECT_TRUE(
+      w.mind().note_certificate({"x", t.nodes[1], 0, w.settings().unix_ms() + 1}).has_value());
+  w.now = w.now + 60 * minute;
+  EXPECT_TRUE(ask(101).has_value());
+  EXPECT_EQ(ask(102).error().code(), errc::overloaded);
+  w.now = w.now + 24 * 60 * minute;
+  EXPECT_TRUE(ask(103).has_value());
+  w.now = w.now + 6 * minute;
+  EXPECT_TRUE(ask(104).has_value());
+  EXPECT_EQ(w.mind().kept().certificates.size(), 2U) << "what has run out is forgotten";
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ void control_world::check_written(const send_effect& e) {
   }
   const auto* all = std::get_if<wire::members>(&e.body);
   if (all == nullptr) return;
+  for (const auto& serial : all->revoked)
+    EXPECT_NE(written_.certificates.at(wire::to_text(serial)).revoked_unix_ms, 0);
   EXPECT_LE(all->version, m.versions_reserved);
   for (const wire::member_info& info : all->list) {
     if (info.state != wire::member_state::draining) continue;
@@ -53,6 +55,7 @@ void control_world::check_written(const send_effect& e) {
 
 void control_world::check(const send_effect& e) {
   check_written(e);
+  if (const auto* m = std::get_if<wire::members>(&e.body)) last_members[e.to.node] = *m;
   if (const auto* p = std::get_if<wire::place>(&e.body)) check_place(e, *p);
   if (const auto* r = std::get_if<wire::release>(&e.body)) check_release(e.to.node, *r);
   if (const auto* l = std::get_if<wire::load>(&e.body)) {

@@ -174,7 +174,8 @@ public:
   wire_map last_map;
   std::vector<transport::wire::expert_name> last_coming;
   epoch last_epoch;
-  std::set<wire_expert> may_go;  // their last copy may leave the map
+  std::set<wire_expert> may_go;                              // their last copy may leave the map
+  std::map<node_id, transport::wire::members> last_members;  // said to each node
   std::size_t loads_said = 0;
   std::size_t dismissals = 0;
 

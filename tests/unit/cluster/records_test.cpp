@@ -45,7 +45,7 @@ durable_state full_state() {
   s.rules[{layer_index{3}, expert_index{17}}] = {.copies = 3, .pins = {node_id{2}, node_id{4}}};
   s.rules[{layer_index{3}, expert_index{18}}] = {.copies = 0, .pins = {}};
   s.rules[{layer_index{4}, expert_index{0}}] = {.copies = {}, .pins = {node_id{2}}};
-  s.revoked["ff"] = {"ff", node_id{2}, 77};
+  s.certificates["ff"] = {"ff", node_id{2}, 75, 79, 77};
   return s;
 }
 

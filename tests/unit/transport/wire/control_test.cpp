@@ -142,7 +142,22 @@ TEST(control, rules_of_members) {
        {"name", [&](members& m) { m.list[1].name = long_name; }},
        {"tls", [&](members& m) { m.list[1].tls = long_name; }},
        {"ucx", [](members& m) { m.list[1].ucx.resize(ucx_bytes_max + 1); }},
-       {"ticket", [](members& m) { m.list[1].ticket.resize(1); }}});
+       {"ticket", [](members& m) { m.list[1].ticket.resize(1); }},
+       {"revoked", [](members& m) { m.revoked.resize(revoked_max + 1); }},
+       {"removed", [](members& m) { m.removed.resize(revoked_max + 1); }}});
+}
+
+TEST(control, serials_are_sixteen_bytes_of_hex) {
+  const certificate_serial serial{0x0123456789abcdef, 0x40fedcba98765432};
+  EXPECT_EQ(to_text(serial), "0123456789abcdef40fedcba98765432");
+  EXPECT_EQ(parse_serial("0123456789abcdef40fedcba98765432"), serial);
+  for (const char* bad : {"",
+                          "0",
+                          "0123456789abcdef40fedcba9876543",
+                          "0123456789ABCDEF0000000000000000",
+                          "0123456789abcdef40fedcba987654321",
+                          "0123456789abcdeg40fedcba98765432"})
+    EXPECT_FALSE(parse_serial(bad)) << bad;
 }
 
 members many_members(std::size_t count, std::size_t ucx_bytes) {
@@ -157,7 +172,9 @@ members many_members(std::size_t count, std::size_t ucx_bytes) {
 }
 
 TEST(control, the_largest_cluster_fits_a_frame_and_one_member_more_does_not_leave) {
-  const members most = many_members(members_max, members_bytes_max / members_max);
+  members most = many_members(members_max, members_bytes_max / members_max);
+  most.revoked.resize(revoked_max, {1, 2});
+  most.removed.resize(revoked_max, 7);
   frame f = encode(most, {}, {}).value();
   EXPECT_TRUE(seal(f).has_value());
   EXPECT_EQ(std::get<members>(decode(f).value()), most);

@@ -171,7 +171,10 @@ inline members sample_members() {
   second.tls = "10.0.0.6:7401";
   second.ucx = counting_bytes(50, 0x20);
   second.ticket = counting_bytes(ticket_bytes, 0xA0);
-  return {12, {std::move(first), std::move(second)}};
+  return {12,
+          {std::move(first), std::move(second)},
+          {{0x40010203, 0xA0B0C0D0E0F00010}, {0x5FFFFFFFFFFFFFFF, 1}},
+          {3, 9}};
 }
 
 inline chunk sample_chunk() {

@@ -50,5 +50,11 @@ TEST(schema, structs_of_placement_lie_as_it_says) {
   EXPECT_EQ(c.expert(), 13U);
 }
 
+TEST(schema, serials_lie_as_it_says) {
+  const auto s = as_wire<fbs::Serial>(certificate_serial{16, 17});
+  EXPECT_EQ(s.high(), 16U);
+  EXPECT_EQ(s.low(), 17U);
+}
+
 }  // namespace
 }  // namespace atl::transport::wire
