@@ -5,6 +5,7 @@
 #include "attention/shard_compute.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/base/sizes.hpp"
 #include "runtime/model/logprobs.hpp"
 #include "runtime/tensor/cpu_device.hpp"
 
@@ -83,6 +84,7 @@ public:
   }
 
   result<void> start() {
+    if (setup_.describes_itself) describe();
     auto made = assemble({&*system_, &device_, &time_, grammars_}, setup_);
     if (made.has_error()) return made.error();
     all_ = std::move(*made);
@@ -219,6 +221,13 @@ public:
   }
 
 private:
+  void describe() {
+    transport::wire::join& j = setup_.presence;
+    j.device = device_.description();
+    j.memory_bytes = usable_memory_bytes();
+    j.instruction_set = std::string{to_string(*setup_.options.isa)};
+  }
+
   /// On the caller's thread, so that a shard of this process finds it compiled.
   result<void> compile(const std::string& constraint) {
     if (grammars_ == nullptr)

@@ -42,6 +42,9 @@ struct node_setup {
   std::size_t expert_bytes = 0;  // memory for expert weights, mapped or fetched
   /// What it says of itself when it joins; the numbers of its actors are filled in.
   transport::wire::join presence;
+  /// Whether the presence says what machine it is and how fast, which a start then measures. Not
+  /// where one process is the whole cluster, and not in virtual time.
+  bool describes_itself = false;
   /// Called once the node listens: adds where others reach it. May be empty.
   std::function<void(transport::wire::join&)> addresses;
   cluster::watch_limits watch;

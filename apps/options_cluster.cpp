@@ -104,8 +104,16 @@ void add_node_list(CLI::App& node, const choose& chosen) {
   const auto o = std::make_shared<ops::operator_options>();
   CLI::App& app = *node.add_subcommand("list", "all nodes");
   add_operator(app, *o);
-  app.callback(
-      [o, chosen] { chosen(command{[given = *o] { return ops::run_node_list(given); }}); });
+  const auto form = std::make_shared<std::string>("table");
+  app.add_option("-o,--output", *form, "table, wide or json")
+      ->check(CLI::IsMember({"table", "wide", "json"}))
+      ->capture_default_str();
+  app.callback([o, form, chosen] {
+    chosen(command{[given = *o, is_wide = *form == "wide", is_json = *form == "json"]() mutable {
+      given.as_json = given.as_json || is_json;
+      return ops::run_node_list(given, is_wide);
+    }});
+  });
 }
 
 struct node_run_arguments {
@@ -174,6 +182,9 @@ void add_node_run(CLI::App& node, const choose& chosen) {
          "--model,--model-path", model, "directory of the checkpoint; an expert node needs none")
       ->type_name("PATH");
   app.add_option("--name", o.name, "for people (default: the machine's)");
+  app.add_option(
+         "--domain", o.domain, "what fails with this node: a rack, a zone (default: it alone)")
+      ->type_name("NAME");
   app.add_option(
          "--api-listen", o.api_listen, "of the coordinator's API, where --listen is the gateway's")
       ->type_name("ADDR")

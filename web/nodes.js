@@ -45,7 +45,13 @@ function factsOf(node) {
       facts.push(`${bytes(node.expert_bytes)} of ${bytes(node.expert_bytes_max)}`);
     }
   }
-  if (node.speed) facts.push(`speed ${node.speed.toFixed(2)}`);
+  if (node.speed) {
+    const now = node.speed_now ? `, ${count(node.speed_now)} now` : '';
+    facts.push(`${count(node.speed)} rows/s${now}`);
+  }
+  if (node.device) facts.push(node.device);
+  // A node that fails alone is its own domain.
+  if (node.domain && node.domain !== `node ${node.id}`) facts.push(`in ${node.domain}`);
   if (node.roles.includes('gateway')) facts.push(plural(node.requests, 'request'));
   if (node.roles.includes('attention')) {
     facts.push(plural(node.sequences, 'sequence'), `${plural(node.pages_used, 'page')} of keys`,

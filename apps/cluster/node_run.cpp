@@ -136,6 +136,8 @@ result<void> node_process::prepare() {
   o_.roles = role_names(roles_);
   if (o_.dir.empty()) o_.dir = default_state_dir();
   if (o_.name.empty()) o_.name = machine_name();
+  if (!o_.domain.empty() && !wire::is_domain_name(o_.domain))
+    return bad("--domain " + o_.domain + ": it must be 1 to 255 letters, digits and -_.:/");
   ATOLL_TRY(make_state_dir(o_.dir));
   ATOLL_ASSIGN(auto lock, directory_lock::take(o_.dir));
   lock_.emplace(std::move(lock));
@@ -288,6 +290,8 @@ result<actors::node_setup> node_process::setup(incarnation life) {
   n.presence.version = apps::this_build().version;
   n.presence.numeric_class = numeric_class(model_.options);
   n.presence.model = model_.fingerprint;
+  n.presence.domain = o_.domain;
+  n.describes_itself = true;
   n.addresses = [paths = paths_.get()](wire::join& j) { paths->introduce(j); };
   n.watch.heartbeat_every = std::chrono::milliseconds{card_.heartbeat_ms};
   n.watch.suspect_after = std::chrono::milliseconds{card_.suspect_ms};

@@ -19,6 +19,7 @@ struct node_run_options {
   std::string join;        // URL of the coordinator's API; of the first start
   std::string token_file;  // likewise
   std::string name;        // empty: the machine's
+  std::string domain;      // what fails with the node; empty: it alone
   // Where the coordinator's API listens, and its control path.
   std::string api_listen = "127.0.0.1:7400";
   std::string control_listen;  // empty: 127.0.0.1:7401, or on other nodes any port

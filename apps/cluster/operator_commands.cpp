@@ -30,6 +30,52 @@ std::string up_text(const json::value& node) {
   return std::to_string(s / 3600) + "h";
 }
 
+/// Rows/s for people: "812", "41k", "2.6M".
+std::string speed_text(const json::value& node, std::string_view field) {
+  const std::int64_t speed = number_at(node, field);
+  if (speed <= 0) return "-";
+  if (speed < 10'000) return std::to_string(speed);
+  if (speed < 1'000'000) return std::to_string(speed / 1000) + "k";
+  return std::to_string(speed / 1'000'000) + "." + std::to_string(speed / 100'000 % 10) + "M";
+}
+
+std::string wide_node_table(const json::array& nodes) {
+  table t{{"ID",
+           "NAME",
+           "ROLE",
+           "STATE",
+           "UP",
+           "DOMAIN",
+           "SPEED",
+           "NOW",
+           "EXPERTS",
+           "WEIGHTS",
+           "OF",
+           "DEVICE",
+           "ISA",
+           "MEMORY",
+           "ADDRESS",
+           "NOTE"}};
+  for (const auto& n : nodes)
+    t.add({text_at(n, "id"),
+           text_at(n, "name"),
+           text_at(n, "role"),
+           text_at(n, "state"),
+           up_text(n),
+           text_at(n, "domain"),
+           speed_text(n, "speed"),
+           speed_text(n, "speed_now"),
+           text_at(n, "experts"),
+           bytes_text(number_at(n, "expert_bytes")),
+           bytes_text(number_at(n, "expert_bytes_max")),
+           text_at(n, "device"),
+           text_at(n, "instruction_set"),
+           bytes_text(number_at(n, "memory_bytes")),
+           text_at(n, "address"),
+           text_at(n, "note")});
+  return t.text();
+}
+
 std::string node_table(const json::array& nodes) {
   table t{{"ID", "NAME", "ROLE", "STATE", "UP", "EXPERTS", "WEIGHTS", "SEQUENCES", "NOTE"}};
   for (const auto& n : nodes)
@@ -58,11 +104,12 @@ result<int> act_on_node(const node_options& o,
 
 }  // namespace
 
-result<int> run_node_list(const operator_options& o) {
+result<int> run_node_list(const operator_options& o, bool is_wide) {
   return with_session(o, [&](operator_session& at) -> result<int> {
     ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/nodes"));
     const json::array& nodes = list_at(all, "items");
-    return o.as_json ? print(json::value(nodes)) : print(node_table(nodes));
+    if (o.as_json) return print(json::value(nodes));
+    return print(is_wide ? wide_node_table(nodes) : node_table(nodes));
   });
 }
 

@@ -18,7 +18,8 @@ struct operator_options {
   bool as_json = false;
 };
 
-result<int> run_node_list(const operator_options& o);
+/// Wide: with speeds, domains and devices.
+result<int> run_node_list(const operator_options& o, bool is_wide = false);
 
 /// Of commands about one node; by number or by name.
 struct node_options {

@@ -3,6 +3,9 @@
 #include "apps/cluster/roles.hpp"
 #include "runtime/base/log.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace atl::ops {
 namespace {
 
@@ -17,6 +20,12 @@ json::array roles_of(std::uint32_t bits) {
 
 json::value time_or_null(std::int64_t unix_ms) {
   return unix_ms == 0 ? json::value(nullptr) : json::value(rfc3339(unix_ms));
+}
+
+/// Whole rows/s.
+json::value speed_or_null(float speed) {
+  if (!(speed > 0)) return nullptr;
+  return std::max<std::int64_t>(1, std::llround(speed));
 }
 
 std::string count_text(std::size_t n, const std::string& what) {
@@ -57,6 +66,13 @@ json::object to_json(const cluster::node_view& n) {
           {"address", n.address},
           {"groups", n.groups},
           {"shards", n.shards},
+          {"domain", n.domain},
+          {"device", n.device},
+          {"instruction_set", n.instruction_set},
+          {"memory_bytes", n.memory_bytes},
+          {"speed", speed_or_null(n.speed)},
+          {"speed_now", speed_or_null(n.speed_now)},
+          {"busy_ms", n.busy_ms},
           {"expert_bytes_max", n.expert_bytes_max},
           {"expert_bytes", n.expert_bytes},
           {"experts", n.copies.held},

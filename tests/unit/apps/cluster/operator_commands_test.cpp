@@ -68,7 +68,8 @@ protected:
 TEST_F(operator_commands, list_nodes_as_json_and_as_a_table) {
   const std::string body =
       R"({"items":[{"id":2,"name":"gpu","role":"expert","roles":["expert"],"state":"alive",)"
-      R"("up_s":7300,"experts":12,"expert_bytes":1048576,"sequences":3,"note":""}],"revision":4})";
+      R"("up_s":7300,"experts":12,"expert_bytes":1048576,"sequences":3,"note":"",)"
+      R"("domain":"rack-7","speed":2650000,"speed_now":812}],"revision":4})";
   {
     const auto server = serving({{"GET /api/v1/nodes", 200, body}});
     const auto text = printed([&] { return run_node_list(at(server)); }, 0);
@@ -81,6 +82,12 @@ TEST_F(operator_commands, list_nodes_as_json_and_as_a_table) {
   const auto text = printed([&] { return run_node_list(o); }, 0);
   EXPECT_NE(text.find("ID  NAME  ROLE    STATE  UP  EXPERTS  WEIGHTS"), std::string::npos) << text;
   EXPECT_NE(text.find("2   gpu   expert  alive  2h  12       1.0 MiB"), std::string::npos) << text;
+  const auto another = serving({{"GET /api/v1/nodes", 200, body}});
+  o = at(another);
+  o.as_json = false;
+  const auto wide = printed([&] { return run_node_list(o, true); }, 0);
+  EXPECT_NE(wide.find("UP  DOMAIN  SPEED  NOW"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("2h  rack-7  2.6M   812"), std::string::npos) << wide;
 }
 
 TEST_F(operator_commands, status_tells_by_its_exit_code) {
