@@ -1,5 +1,6 @@
 #include "apps/options_cluster.hpp"
 
+#include "apps/cluster/event_commands.hpp"
 #include "apps/cluster/init.hpp"
 #include "apps/cluster/local_up.hpp"
 #include "apps/cluster/node_run.hpp"
@@ -297,10 +298,14 @@ void add_node(CLI::App& root, const choose& chosen) {
 
 void add_events(CLI::App& root, const choose& chosen) {
   CLI::App& app = *root.add_subcommand("events", "what happened in the cluster");
-  app.footer("Examples:\n  atoll events\n  atoll events --follow --json");
+  app.footer(
+      "The last 1,024 are kept. Following goes on when the coordinator is away for a while,\n"
+      "tells no event twice, and says so where some may be missing; Ctrl-C ends it.\n\n"
+      "Examples:\n  atoll events\n  atoll events --follow --jsonl");
   const auto o = std::make_shared<ops::events_options>();
   app.add_option("--since", o->since, "events after this revision")->capture_default_str();
   app.add_flag("--follow", o->follows, "wait for more");
+  app.add_flag("--jsonl", o->at.as_json, "a JSON object a line, as --json");
   add_operator(app, o->at);
   app.callback([o, chosen] { chosen(command{[given = *o] { return ops::run_events(given); }}); });
 }

@@ -221,4 +221,8 @@ std::vector<event> control::events_since(std::uint64_t revision) const {
   return {from, events_.end()};
 }
 
+std::pair<std::uint64_t, std::uint64_t> control::event_window() const noexcept {
+  return {events_.empty() ? revision_ : events_.front().revision - 1, revision_};
+}
+
 }  // namespace atl::cluster

@@ -121,6 +121,8 @@ public:
   result<operation> find_operation(std::uint64_t id) const;
   /// Events after that revision, as far as they are kept (the last 1,024).
   std::vector<event> events_since(std::uint64_t revision) const;
+  /// From which revision on that is all there was, and the revision of the last.
+  std::pair<std::uint64_t, std::uint64_t> event_window() const noexcept;
   bool is_ready() const noexcept { return is_ready_; }
   /// Why experts could not be loaded or placed of late; empty if all went well.
   const std::string& trouble() const noexcept { return trouble_; }

@@ -118,11 +118,12 @@ std::string forwarded_query(std::string_view query) {
 }
 
 api_forward::api_forward(std::string server, std::string ca_file)
-    : server_{std::move(server)}, ca_file_{std::move(ca_file)} {
+    : server_{std::move(server)}, ca_file_{std::move(ca_file)}, streams_{server_, ca_file_} {
   for (std::size_t i = 0; i < threads_count; ++i) threads_.emplace_back([this] { run(); });
 }
 
 api_forward::~api_forward() {
+  end_streams();
   {
     const std::lock_guard lock{mutex_};
     is_ending_ = true;
@@ -135,6 +136,7 @@ api_forward::~api_forward() {
 void api_forward::handle(http::request&& request, std::shared_ptr<http::exchange> answer) {
   if (!is_plain(request.path))
     return answer->reply(serve::problem(404, "not found", "there is nothing at " + request.path));
+  if (wants_stream(request)) return streams_.handle(std::move(request), std::move(answer));
   {
     const std::lock_guard lock{mutex_};
     if (!is_ending_ && waiting_.size() < waiting_max) {

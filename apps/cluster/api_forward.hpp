@@ -5,6 +5,7 @@
 // own. The destructor waits for what is under way, at most ten seconds.
 #pragma once
 
+#include "apps/cluster/stream_forward.hpp"
 #include "apps/http/message.hpp"
 
 #include <condition_variable>
@@ -30,6 +31,8 @@ public:
   api_forward& operator=(const api_forward&) = delete;
 
   void handle(http::request&& request, std::shared_ptr<http::exchange> answer);
+  /// Of events; their clients come back.
+  void end_streams() { streams_.end(); }
 
 private:
   struct item {
@@ -40,6 +43,7 @@ private:
   void run();
 
   std::string server_, ca_file_;
+  stream_forward streams_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<item> waiting_;

@@ -2,6 +2,7 @@
 
 #include "apps/cluster/api_fields.hpp"
 #include "apps/cluster/api_question.hpp"
+#include "apps/cluster/event_api.hpp"
 #include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/node_api.hpp"
 #include "apps/cluster/operation_api.hpp"
@@ -14,7 +15,6 @@
 
 #include <boost/json.hpp>
 
-#include <mutex>
 #include <utility>
 
 namespace atl::ops {
@@ -22,30 +22,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::int64_t wait_most_s = 60;
-constexpr std::chrono::milliseconds poll_interval{200};
-constexpr int waiting_most = 64;  // clients that wait for events
-
 enum class access { open, token, read, admin };
-
-/// Clients that wait for events, so many at most. They let go on any thread.
-class waiting_clients : public std::enable_shared_from_this<waiting_clients> {
-public:
-  /// Counted until the answer is destroyed; null where there are too many.
-  std::shared_ptr<void> enter() {
-    const std::lock_guard lock{mutex_};
-    if (count_ == waiting_most) return nullptr;
-    ++count_;
-    return {this, [me = shared_from_this()](void*) {
-              const std::lock_guard leaving{me->mutex_};
-              --me->count_;
-            }};
-  }
-
-private:
-  std::mutex mutex_;
-  int count_ = 0;
-};
 
 /// What is answered to a change that could not be written down.
 error not_now(const error& trouble) {
@@ -78,11 +55,7 @@ public:
 
 private:
   void ask(const call& c, question q, bool is_read);
-  void events(call&& c);
-  void poll_events(call&& c,
-                   std::uint64_t since,
-                   std::int64_t left_ms,
-                   const std::shared_ptr<void>& counted);
+  void events(call&& c) { events_->handle(std::move(c)); }
   void join(call&& c);
   void renew(call&& c);
   void live(call&& c);
@@ -92,7 +65,7 @@ private:
   void page(call&& c);
 
   api_backend on_;
-  std::shared_ptr<waiting_clients> waiting_ = std::make_shared<waiting_clients>();
+  std::shared_ptr<event_feed> events_ = std::make_shared<event_feed>(on_);
 };
 
 const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
@@ -173,7 +146,8 @@ std::optional<http::response> cluster_api::impl::refusal(const http::request& he
   auto r = serve::problem(key ? 403 : 401,
                           "not allowed",
                           key ? "this key's scopes are " + serve::scopes_text(key->scopes) +
-                                    "; this asks for admin"
+                                    "; this asks for " +
+                                    (m.to->needs == access::read ? "read or admin" : "admin")
                               : "send \"Authorization: Bearer KEY\" with a key that the cluster "
                                 "knows");
   if (!key) r.headers.push_back({"www-authenticate", "Bearer"});
@@ -214,64 +188,6 @@ void cluster_api::impl::ask(const call& c, question q, bool is_read) {
         answer->reply(to_response(**outcome));
       });
   if (sent.has_error()) answer->reply(to_response(sent.error(), false));
-}
-
-void cluster_api::impl::events(call&& c) {
-  std::uint64_t since = 0;
-  std::int64_t wait_s = 0;
-  const auto read = [&]() -> result<void> {
-    ATOLL_ASSIGN(const auto parameters, read_query(c.request.query, {"since", "wait"}));
-    for (const auto& [name, value] : parameters) {
-      const auto number = number_of<std::uint64_t>(name, value);
-      const bool is_wait = name == "wait";
-      if (number.has_error() || (is_wait && *number > wait_most_s))
-        return error{errc::invalid_argument,
-                     is_wait ? "wait: expected seconds from 0 to 60"
-                             : "since: expected the revision of an event"};
-      if (is_wait) {
-        wait_s = static_cast<std::int64_t>(*number);
-      } else {
-        since = *number;
-      }
-    }
-    return {};
-  }();
-  if (read.has_error()) return c.answer->reply(to_response(read.error(), false));
-  // Counted for as long as the answer is awaited, whoever lets go of it.
-  std::shared_ptr<void> counted;
-  if (wait_s > 0) counted = waiting_->enter();
-  if (wait_s > 0 && counted == nullptr)
-    return c.answer->reply(
-        to_response(error{errc::overloaded, "too many clients wait for events"}, false));
-  poll_events(std::move(c), since, wait_s * 1000, counted);
-}
-
-/// Asks again every now and then until there is one, or the time is over.
-void cluster_api::impl::poll_events(call&& c,
-                                    std::uint64_t since,
-                                    std::int64_t left_ms,
-                                    const std::shared_ptr<void>& counted) {
-  const auto found = std::make_shared<std::vector<cluster::event>>();
-  const auto revision = std::make_shared<std::uint64_t>(0);
-  const auto held = std::make_shared<call>(std::move(c));
-  const auto me = shared_from_this();
-  const auto sent = on_.control(
-      [found, revision, since](cluster::control& s, time_point_ns now) {
-        *found = s.events_since(since);
-        *revision = found->empty() ? s.view(now).revision : found->back().revision;
-      },
-      [me, found, revision, held, since, left_ms, counted](const result<void>&) {
-        if (!found->empty() || left_ms <= 0) {
-          json::array items;
-          for (const auto& e : *found) items.push_back(to_json(e));
-          return held->answer->reply(to_response(
-              api_reply{200, json::object{{"items", std::move(items)}, {"revision", *revision}}}));
-        }
-        me->on_.after(poll_interval, [me, held, since, left_ms, counted] {
-          me->poll_events(std::move(*held), since, left_ms - poll_interval.count(), counted);
-        });
-      });
-  if (sent.has_error()) held->answer->reply(to_response(sent.error(), false));
 }
 
 void cluster_api::impl::join(call&& c) {

@@ -508,6 +508,7 @@ int node_process::leave() {
 
 void node_process::end_life(const std::string& why) {
   if (http_) http_->close(why);
+  if (operators_) operators_->end_streams();
   if (host_) host_->close();
   node_.reset();
   if (renewal_.valid()) renewal_.wait();

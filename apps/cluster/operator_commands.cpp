@@ -260,22 +260,4 @@ result<int> run_token_revoke(const token_options& o) {
   });
 }
 
-result<int> run_events(const events_options& o) {
-  return with_session(o.at, [&](operator_session& at) -> result<int> {
-    std::string since = std::to_string(o.since);
-    for (const char* wait = "0";; wait = "30") {
-      ATOLL_ASSIGN(const json::value news,
-                   at.ask("GET", "/api/v1/events?since=" + since + "&wait=" + std::string{wait}));
-      std::string text;
-      for (const auto& e : list_at(news, "items"))
-        text += o.at.as_json ? json::serialize(e) + "\n"
-                             : text_at(e, "time") + "  " + text_at(e, "revision") + "  " +
-                                   text_at(e, "kind") + "  " + text_at(e, "text") + "\n";
-      if (!text.empty()) ATOLL_TRY(print(text));
-      if (!o.follows) return 0;
-      since = text_at(news, "revision");
-    }
-  });
-}
-
 }  // namespace atl::ops

@@ -1,5 +1,5 @@
 // Commands of operators, each a client of the cluster's API: nodes, operations, join tokens,
-// events, and the state of it all. Tables for people, --json for programs; exit codes as of remote
+// and the state of it all. Tables for people, --json for programs; exit codes as of remote
 // commands (apps/remote/server.hpp).
 #pragma once
 
@@ -60,13 +60,5 @@ struct token_options {
 result<int> run_token_create(const token_options& o);
 result<int> run_token_list(const operator_options& o);
 result<int> run_token_revoke(const token_options& o);
-
-struct events_options {
-  operator_options at;
-  std::int64_t since = 0;
-  bool follows = false;
-};
-/// One line an event. Following ends with an interrupt.
-result<int> run_events(const events_options& o);
 
 }  // namespace atl::ops

@@ -60,4 +60,9 @@ operator_session::ask(const std::string& method, const std::string& path, const 
   return parsed;
 }
 
+void operator_session::pause(std::chrono::milliseconds time) {
+  by_->after(time, [this] { by_->stop(); });
+  by_->run();
+}
+
 }  // namespace atl::ops

@@ -8,6 +8,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,9 @@ public:
   /// The answer's JSON. A refusal is an error with what the API said.
   result<boost::json::value>
   ask(const std::string& method, const std::string& path, const std::string& body = {});
+
+  /// Waits so long.
+  void pause(std::chrono::milliseconds time);
 
 private:
   operator_session(std::string url, std::unique_ptr<http::client> by)

@@ -29,12 +29,18 @@ inline constexpr std::int64_t start_ms = 1'790'000'000'000;
 class kept_answer final : public http::exchange {
 public:
   void reply(http::response whole) override { got = std::move(whole); }
-  void begin_stream(http::response) override {}
-  bool write(std::string) override { return false; }
-  void end_stream() override {}
+  void begin_stream(http::response head) override { stream = std::move(head); }
+  bool write(std::string piece) override {
+    if (is_gone) return false;
+    pieces += piece;
+    return true;
+  }
+  void end_stream() override { is_ended = true; }
   void abort() override {}
   void when_gone(std::function<void()>) override {}
-  std::optional<http::response> got;
+  std::optional<http::response> got, stream;
+  std::string pieces;
+  bool is_gone = false, is_ended = false;
 };
 
 class cluster_api_test : public ::testing::Test {
@@ -197,6 +203,11 @@ protected:
           control_->adopted(sent->to, {p->epoch, p->epoch}, now_);
       }
     }
+  }
+
+  /// What was to be done later is done now, once.
+  void pass_time() {
+    for (auto due = std::exchange(later_, {}); const auto& what : due) what();
   }
 
   std::string create_token(const std::string& body = R"({"roles":["expert"]})") {

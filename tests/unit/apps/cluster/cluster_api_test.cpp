@@ -235,6 +235,69 @@ TEST_F(cluster_api_test, so_many_clients_may_wait_and_no_more) {
   EXPECT_FALSE(send("GET", "/api/v1/events?since=1000000&wait=60")->got.has_value());
 }
 
+TEST_F(cluster_api_test, a_stream_of_events_tells_each_once_and_goes_on_where_a_client_left) {
+  const http::header accept{"accept", "text/event-stream"};
+  ask("POST", "/api/v1/nodes/1/cordon");
+  const auto before = ask("GET", "/api/v1/events").o().at("revision").to_number<std::uint64_t>();
+  const auto first = send("GET", "/api/v1/events", "", {}, {accept});
+  ASSERT_TRUE(first->stream);
+  EXPECT_EQ(first->stream->content_type, "text/event-stream");
+  EXPECT_NE(first->pieces.find("id: " + std::to_string(before) + "\ndata: {"), std::string::npos);
+  const std::string told = first->pieces;
+  pass_time();
+  EXPECT_EQ(first->pieces, told) << "nothing happened";
+  ask("POST", "/api/v1/nodes/1/uncordon");
+  pass_time();
+  const std::string next = "id: " + std::to_string(before + 1) + "\n";
+  EXPECT_NE(first->pieces.find(next, told.size()), std::string::npos);
+  EXPECT_EQ(first->pieces.find("event: gap"), std::string::npos);
+
+  const auto again = send(
+      "GET", "/api/v1/events?since=1", "", {}, {accept, {"last-event-id", std::to_string(before)}});
+  EXPECT_TRUE(again->pieces.starts_with(next)) << again->pieces;
+  EXPECT_EQ(send("GET", "/api/v1/events", "", {}, {accept, {"last-event-id", "x"}})->got->status,
+            400);
+  EXPECT_EQ(send("GET", "/api/v1/events", "", user_, {accept})->got->status, 403);
+}
+
+TEST_F(cluster_api_test, a_stream_says_that_it_is_there_and_ends_with_its_reader) {
+  const http::header accept{"accept", "text/event-stream"};
+  const auto stream = send("GET", "/api/v1/events?since=1", "", {}, {accept});
+  const std::size_t begun = stream->pieces.size();
+  for (int i = 0; i < 75; ++i) pass_time();  // 15 s
+  EXPECT_EQ(stream->pieces.substr(begun), ": here\n\n");
+  stream->is_gone = true;
+  for (int i = 0; i < 76; ++i) pass_time();
+  EXPECT_TRUE(later_.empty()) << "nobody reads, and it goes on";
+
+  const auto other = send("GET", "/api/v1/events", "", {}, {accept});
+  is_gone_ = true;
+  pass_time();
+  EXPECT_TRUE(other->is_ended) << "the coordinator is gone";
+}
+
+TEST_F(cluster_api_test, a_reader_learns_that_events_are_not_kept_any_more) {
+  for (int i = 0; i < 600; ++i) {
+    ask("POST", "/api/v1/nodes/1/cordon");
+    ask("POST", "/api/v1/nodes/1/uncordon");
+  }
+  const reply all = ask("GET", "/api/v1/events");
+  EXPECT_EQ(all.o().at("items").as_array().size(), 1024U);
+  const auto complete = all.o().at("complete_since").to_number<std::uint64_t>();
+  EXPECT_EQ(all.o().at("items").at(0).at("revision").to_number<std::uint64_t>(), complete + 1);
+  const http::header accept{"accept", "text/event-stream"};
+  const auto late = send("GET", "/api/v1/events?since=5", "", {}, {accept});
+  EXPECT_TRUE(late->pieces.starts_with("id: " + std::to_string(complete) +
+                                       "\nevent: gap\ndata: {\"since\":5,\"until\":"))
+      << late->pieces.substr(0, 200);
+  const auto timely =
+      send("GET", "/api/v1/events?since=" + std::to_string(complete), "", {}, {accept});
+  EXPECT_EQ(timely->pieces.find("event: gap"), std::string::npos);
+  // The revision of a cluster that was restored since.
+  const auto lost = send("GET", "/api/v1/events?since=1000000000", "", {}, {accept});
+  EXPECT_NE(lost->pieces.find("event: gap"), std::string::npos);
+}
+
 TEST_F(cluster_api_test, tells_the_rows_of_experts_and_leaves_out_layers_without) {
   const reply load = ask("GET", "/api/v1/load");
   ASSERT_EQ(load.status, 200);

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 ATOLL, PROJECT = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -56,6 +57,42 @@ class Node:
         self.process.stdout.close()
         self.log.close()
         return code
+
+
+class Follower:
+    """`atoll events --follow`, until the `with` block ends."""
+
+    def __init__(self, test):
+        self.events = []
+        self.news = threading.Condition()
+        self.process = subprocess.Popen(
+            [ATOLL, "events", "--follow", "--jsonl", "--server", test.server, "--ca",
+             test.dir / "c/ca.pem", "--admin-key-file", test.dir / "admin.key"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self.news:
+                self.events.append(json.loads(line))
+                self.news.notify_all()
+
+    def until(self, wanted):
+        with self.news:
+            if not self.news.wait_for(lambda: any(map(wanted, self.events)), PATIENCE):
+                raise AssertionError(f"not among {self.events}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.said = self.process.stderr.read()
+        self.reader.join()
+        self.code = self.process.wait(PATIENCE)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 class ClusterProgram(unittest.TestCase):
@@ -161,13 +198,43 @@ class ClusterProgram(unittest.TestCase):
     def test_the_coordinator_goes_on_where_it_was(self):
         token = self.token()
         tokens = self.operator("join-token", "list")
-        self.assertEqual(self.first.end(), 0)
-        type(self).first = self.start_first()
-        self.assertEqual(self.first.line["control"], self.server)
-        self.assertEqual(self.operator("join-token", "list"), tokens)
-        node = self.join("later", token)
-        self.assertEqual(node.end(), 0)
-        self.operator("node", "remove", "later")
+        with Follower(self) as follower:
+            follower.until(lambda e: "joined" in e["kind"])
+            self.assertEqual(self.first.end(), 0)
+            type(self).first = self.start_first()
+            self.assertEqual(self.first.line["control"], self.server)
+            self.assertEqual(self.operator("join-token", "list"), tokens)
+            node = self.join("later", token)
+            follower.until(lambda e: e["kind"] == "joined" and e["node"] == node.line["id"])
+            self.assertEqual(node.end(), 0)
+            self.operator("node", "remove", "later")
+            follower.until(lambda e: e["text"] == f"remove of node {node.line['id']} done")
+        revisions = [e["revision"] for e in follower.events]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        self.assertEqual([e["kind"] for e in follower.events].count("gap"), 1)
+        self.assertIn("answers again", follower.said)
+
+    def test_a_gateway_hands_on_a_stream_of_events(self):
+        asked = urllib.request.Request(
+            self.first.line["url"] + "/api/v1/events?since=1",
+            headers={"Accept": "text/event-stream", "Authorization":
+                     "Bearer " + (self.dir / "admin.key").read_text().strip()})
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as stream:
+            self.assertEqual(stream.headers["content-type"], "text/event-stream")
+            self.operator("node", "cordon", "1")
+            self.operator("node", "uncordon", "1")
+            seen, last = [], None
+            while not (seen and "uncordon of node 1" in seen[-1]["text"]):
+                line = stream.readline().decode().strip()
+                if line.startswith("id: "):
+                    last = int(line[4:])
+                elif line.startswith("data: "):
+                    seen.append(json.loads(line[6:]))
+                    self.assertEqual(seen[-1].get("revision", last), last)
+        asked.remove_header("Authorization")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=PATIENCE)
+        self.assertEqual(refused.exception.code, 401)
 
     def test_tokens_are_refused_with_the_reason(self):
         used = self.token()

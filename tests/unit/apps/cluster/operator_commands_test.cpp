@@ -1,4 +1,5 @@
 // The commands of operators against a server that says what a test wants.
+#include "apps/cluster/event_commands.hpp"
 #include "apps/cluster/operator_commands.hpp"
 #include "tests/support/scripted_server.hpp"
 
@@ -206,6 +207,36 @@ TEST_F(operator_commands, events_are_lines) {
   o.at.as_json = false;
   o.since = 4;
   EXPECT_EQ(printed([&] { return run_events(o); }, 0), "t  5  joined  node 2 joined\n");
+}
+
+TEST_F(operator_commands, events_are_followed_over_a_restart_and_what_may_be_missing_is_said) {
+  const auto news = [](int n, int complete) {
+    const std::string r = std::to_string(n);
+    return R"({"items":[{"revision":)" + r + R"(,"time":"t","kind":"k","node":2,"text":"x"}],)" +
+           R"("revision":)" + r + R"(,"complete_since":)" + std::to_string(complete) + "}";
+  };
+  const auto server = serving({{"GET /api/v1/events?since=4&wait=0", 200, news(5, 0)},
+                               {"GET /api/v1/events?since=5&wait=30", 503, "{}"},
+                               {"GET /api/v1/events?since=5&wait=30", 200, news(6, 5)},
+                               {"GET /api/v1/events?since=6&wait=30", 200, news(4097, 4096)},
+                               {"GET /api/v1/events?since=4097&wait=30", 200, news(9, 8)},
+                               {"GET /api/v1/events?since=9&wait=30", 401, "{}"}});
+  events_options o;
+  o.at = at(server);
+  o.at.as_json = false;
+  o.since = 4;
+  o.follows = true;
+  ::testing::internal::CaptureStderr();
+  const std::string text = printed([&] { return run_events(o); }, 4);
+  const std::string notes = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(text,
+            "t  5  k  x\nt  6  k  x\n"
+            "-  4096  gap  events between revision 6 and 4096 are not kept: some may be missing\n"
+            "t  4097  k  x\n"
+            "-  9  gap  events between revision 4097 and 9 are not kept: the cluster is another, "
+            "or was restored\nt  9  k  x\n");
+  EXPECT_NE(notes.find("does not answer, and is asked again"), std::string::npos);
+  EXPECT_NE(notes.find("answers again"), std::string::npos);
 }
 
 }  // namespace
