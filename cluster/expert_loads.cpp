@@ -5,12 +5,6 @@
 
 namespace atl::cluster {
 
-namespace {
-
-double seconds_of(duration_ns time) { return std::chrono::duration<double>{time}.count(); }
-
-}  // namespace
-
 expert_loads::expert_loads(const experts::expert_shape& shape)
     : shape_{shape}, averages_(shape.layers.size() * shape.experts) {}
 
@@ -22,29 +16,58 @@ std::size_t expert_loads::index_of(layer_index layer, std::uint32_t expert) cons
   return static_cast<std::size_t>(row - shape_.layers.begin()) * shape_.experts + expert;
 }
 
-expert_load_rates expert_loads::faded(const average& a, time_point_ns now) {
-  const double age = std::max(0.0, seconds_of(now - a.at));
-  return {.fast = a.rates.fast * std::exp(-age / seconds_of(load_tau_fast)),
-          .slow = a.rates.slow * std::exp(-age / seconds_of(load_tau_slow))};
+expert_load_rates expert_loads::fading(duration_ns age) {
+  return {.fast = std::exp(-seconds(age) / seconds(load_tau_fast)),
+          .slow = std::exp(-seconds(age) / seconds(load_tau_slow))};
+}
+
+/// Weights of rows grow with time against the origin; it follows before they grow too large.
+void expert_loads::move_origin(time_point_ns now) {
+  const expert_load_rates left = fading(now - origin_);
+  for (expert_load_rates& a : averages_) {
+    a.fast *= left.fast;
+    a.slow *= left.slow;
+  }
+  origin_ = now;
 }
 
 void expert_loads::add(layer_index layer,
                        std::uint32_t expert,
                        std::uint64_t rows,
                        time_point_ns now) {
+  constexpr int lives_most = 30;  // of the fast average: e^30 is far from any limit
   const std::size_t i = index_of(layer, expert);
   if (i == averages_.size()) return;
-  average& a = averages_[i];
-  a.rates = faded(a, now);
-  a.rates.fast += static_cast<double>(rows) / seconds_of(load_tau_fast);
-  a.rates.slow += static_cast<double>(rows) / seconds_of(load_tau_slow);
-  a.at = std::max(a.at, now);
+  if (now - origin_ > lives_most * load_tau_fast) {
+    move_origin(now);
+    row_ = {};
+  }
+  if (now != at_ || row_.fast <= 0) {
+    const expert_load_rates grown = fading(origin_ - now);
+    row_ = {.fast = grown.fast / seconds(load_tau_fast),
+            .slow = grown.slow / seconds(load_tau_slow)};
+    at_ = now;
+  }
+  averages_[i].fast += static_cast<double>(rows) * row_.fast;
+  averages_[i].slow += static_cast<double>(rows) * row_.slow;
 }
 
 expert_load_rates
 expert_loads::at(layer_index layer, std::uint32_t expert, time_point_ns now) const {
   const std::size_t i = index_of(layer, expert);
-  return i == averages_.size() ? expert_load_rates{} : faded(averages_[i], now);
+  if (i == averages_.size()) return {};
+  const expert_load_rates left = fading(now - origin_);
+  return {.fast = averages_[i].fast * left.fast, .slow = averages_[i].slow * left.slow};
+}
+
+std::vector<expert_load_rates> expert_loads::all(time_point_ns now) const {
+  const expert_load_rates left = fading(now - origin_);
+  std::vector<expert_load_rates> rates = averages_;
+  for (expert_load_rates& a : rates) {
+    a.fast *= left.fast;
+    a.slow *= left.slow;
+  }
+  return rates;
 }
 
 }  // namespace atl::cluster

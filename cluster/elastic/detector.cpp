@@ -1,5 +1,7 @@
 #include "cluster/elastic/detector.hpp"
 
+#include "cluster/elastic/fleet.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -145,10 +147,6 @@ std::string sentence(const elastic_input& input, const finding& f) {
   return who + " finishes layer " + layer + " at " + number(f.ratio) + " times the mean";
 }
 
-std::uint32_t wanted_of(const elastic_input& input, std::size_t i) {
-  return input.copies_of.empty() ? input.copies : input.copies_of[i].value_or(input.copies);
-}
-
 }  // namespace
 
 std::vector<seen_load> seen_loads(std::span<const expert_load_rates> rates) {
@@ -224,14 +222,17 @@ std::optional<std::string> elastic_detector::changed_members(const elastic_input
   return std::nullopt;
 }
 
-std::optional<elastic_alarm> elastic_detector::look(const elastic_input& input, time_point_ns now) {
+std::optional<elastic_alarm> elastic_detector::look(elastic_input& input, time_point_ns now) {
   if (input.groups.empty() || input.shape.experts == 0) return std::nullopt;
+  input.kept.clear();
   if (auto changed = changed_members(input))
     return elastic_alarm{.kind = alarm_kind::members, .reason = std::move(*changed)};
   references_.resize(input.shape.layers.size(), 1);
   if (planned_at_ && now - *planned_at_ >= settings_.reference_life)
     std::fill(references_.begin(), references_.end(), 1.0);
 
+  cold_since_.resize(input.present.size());
+  input.kept.assign(input.present.size(), 1);
   layer_sums sums{input};
   std::optional<finding> worst;
   std::size_t cold = 0;
@@ -256,8 +257,17 @@ std::optional<elastic_alarm> elastic_detector::look(const elastic_input& input, 
     }
     references_[l] = std::clamp(hottest, 1.0, references_[l]);
     const double enough = std::max(hottest, 1 + input.limits.cold_gain) * mean;
-    for (std::uint32_t e = 0; e < input.shape.experts; ++e)
-      if (sums.has_cold_copy(e, enough, wanted_of(input, l * input.shape.experts + e))) ++cold;
+    for (std::uint32_t e = 0; e < input.shape.experts; ++e) {
+      const std::size_t i = l * input.shape.experts + e;
+      auto& since = cold_since_[i];
+      if (!sums.has_cold_copy(e, enough, elastic::wanted_of(input, i)))
+        since.reset();
+      else if (!since)
+        since = now;
+      if (!since || now - *since < settings_.cold_patience) continue;
+      input.kept[i] = 0;
+      ++cold;
+    }
   }
   std::optional<elastic_alarm> alarm;
   if (worst)
@@ -268,8 +278,6 @@ std::optional<elastic_alarm> elastic_detector::look(const elastic_input& input, 
 
 std::optional<elastic_alarm>
 elastic_detector::judge(std::optional<elastic_alarm> hottest, std::size_t cold, time_point_ns now) {
-  if (cold == 0) cold_since_.reset();
-  if (cold > 0 && !cold_since_) cold_since_ = now;
   const auto has_rested = [&](duration_ns rest) {
     return !planned_at_ || now - *planned_at_ >= rest;
   };
@@ -278,7 +286,7 @@ elastic_detector::judge(std::optional<elastic_alarm> hottest, std::size_t cold, 
     if (has_rested(is_burst ? settings_.burst_rest : settings_.drift_rest)) return hottest;
     return std::nullopt;
   }
-  if (!cold_since_ || now - *cold_since_ < settings_.cold_patience) return std::nullopt;
+  if (cold == 0) return std::nullopt;
   if (!has_rested(settings_.drift_rest) || (cold_again_ && now < *cold_again_)) return std::nullopt;
   return elastic_alarm{.kind = alarm_kind::cold,
                        .reason = std::to_string(cold) +
@@ -295,9 +303,8 @@ void elastic_detector::planned(const elastic_input& input,
   for (std::size_t l = 0; l < plan.layers.size(); ++l)
     references_[l] = std::max(1.0, std::min(plan.layers[l].best, plan.layers[l].after));
   // What no plan gives up is not asked about again soon.
-  const bool was_cold = cold_since_ && now - *cold_since_ >= settings_.cold_patience;
+  const bool was_cold = std::count(input.kept.begin(), input.kept.end(), 0) > 0;
   if (was_cold && plan.drops.empty()) cold_again_ = now + cold_retry;
-  cold_since_.reset();
 }
 
 }  // namespace atl::cluster

@@ -6,7 +6,7 @@
 //   hottest node above `start`, by experts      burst     at once, `burst_rest` after a plan
 //     whose fast load is far above the slow one
 //   hottest node above `start`, by slow loads   drift     at once, `drift_rest` after a plan
-//   copies nobody needs                         cold      after `cold_patience`, and `drift_rest`
+//   copies nobody needed for `cold_patience`    cold      at once, `drift_rest` after a plan
 //
 // `start` is relative to what the last plan could reach: where memory allows no better, the same
 // load raises no alarm again until `reference_life` is over. Counts of rows are taken as a Poisson
@@ -53,7 +53,7 @@ struct detector_settings {
   double start = 1.10;  // finishing time over the reference
   duration_ns burst_rest = std::chrono::seconds{1};
   duration_ns drift_rest = std::chrono::seconds{10};
-  duration_ns cold_patience = std::chrono::seconds{10};
+  duration_ns cold_patience = std::chrono::minutes{1};
   duration_ns reference_life = std::chrono::minutes{5};
 };
 
@@ -62,7 +62,9 @@ public:
   explicit elastic_detector(detector_settings settings = {}) : settings_{settings} {}
 
   /// Whether to plan now. Cheap enough for every report: some operations an expert and a group.
-  std::optional<elastic_alarm> look(const elastic_input& input, time_point_ns now);
+  /// Sets input.kept: a plan gives up only what has been cold for long, but all that is cold where
+  /// members changed.
+  std::optional<elastic_alarm> look(elastic_input& input, time_point_ns now);
   /// A plan was made of this input, whether or not it has work or is carried out.
   void planned(const elastic_input& input, const elastic_plan& plan, time_point_ns now);
 
@@ -81,8 +83,8 @@ private:
   std::map<group_id, member> members_;
   std::vector<double> references_;  // by layer, at least 1
   std::optional<time_point_ns> planned_at_;
-  std::optional<time_point_ns> cold_since_;
-  std::optional<time_point_ns> cold_again_;  // not before
+  std::vector<std::optional<time_point_ns>> cold_since_;  // by expert
+  std::optional<time_point_ns> cold_again_;               // not before
 };
 
 }  // namespace atl::cluster

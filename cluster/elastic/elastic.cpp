@@ -33,6 +33,9 @@ result<void> check(const elastic_input& input) {
   if (!input.copies_of.empty() && input.copies_of.size() != count)
     return bad("wanted copies of " + std::to_string(input.copies_of.size()) + " experts for " +
                std::to_string(count));
+  if (!input.kept.empty() && input.kept.size() != count)
+    return bad("kept: " + std::to_string(input.kept.size()) + " of " + std::to_string(count) +
+               " experts");
   std::set<group_id> seen;
   for (const elastic_group& g : input.groups) {
     if (!seen.insert(g.group).second)
@@ -272,10 +275,15 @@ elastic_plan goal_maker::make() {
 void give_up_cold(const elastic_input& input,
                   const balance_input& asked,
                   std::vector<layer_plan>& layers) {
+  constexpr auto all_there_are = std::numeric_limits<std::uint32_t>::max();
   const std::size_t experts = input.shape.experts;
   for (std::size_t l = 0; l < layers.size(); ++l) {
     std::vector<std::uint32_t> wanted(experts);
-    for (std::size_t e = 0; e < experts; ++e) wanted[e] = wanted_of(input, l * experts + e);
+    for (std::size_t e = 0; e < experts; ++e) {
+      const std::size_t i = l * experts + e;
+      const bool is_kept = !input.kept.empty() && input.kept[i] != 0;
+      wanted[e] = is_kept ? all_there_are : wanted_of(input, i);
+    }
     const double near = layers[l].bound * (1 + input.limits.cold_gain);
     trim({.loads = asked.loads[l],
           .nodes = asked.nodes,

@@ -62,6 +62,8 @@ struct elastic_input {
   std::vector<expert_copy> pinned = {};    // stay, and are made where there is room
   std::vector<expert_copy> unwanted = {};  // leave, and are not made
   std::vector<expert_copy> barred = {};    // are not made
+  /// By expert, not 0: its extra copies are not given up as cold. Empty, or as many as `present`.
+  std::vector<char> kept = {};
   std::uint64_t expert_bytes = 1;
   elastic_limits limits = {};
 };
