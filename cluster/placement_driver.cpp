@@ -292,6 +292,7 @@ std::optional<time_point_ns> placement_driver::next_due() const {
   std::optional<time_point_ns> next;
   if (is_stale_ && is_open_ && !copies_.empty()) next = now_;
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
+  if (flip_due_) no_later(*flip_due_);
   for (const auto& [key, open] : orders_) no_later(open.since + settings_.load_patience);
   for (const auto& [key, b] : barred_) {
     if (!b.is_final && !b.is_over) no_later(b.until);

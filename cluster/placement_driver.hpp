@@ -6,95 +6,25 @@
 //                         |                                            |
 //                         +-- failed, late: absent, barred a while     +-- needed again: held
 //
-// A copy enters the map when all loads of the plan have answered, or at once where its expert has
-// no other; it is released when every reader has adopted an epoch without it and has no call of an
-// older one. Copies of a group that is gone leave the map in an epoch of their own. Pure: facts
-// come in, messages come out of step(). One owner.
+// A copy enters the map when all that its own expert wants are held, with one map each `flip_gap`
+// while other loads are open, or at once where its expert has no other; it is released when every
+// reader has adopted an epoch without it and has no call of an older one. Copies of a group that is
+// gone leave the map in an epoch of their own. Pure: facts come in, messages come out of step().
+// One owner.
 #pragma once
 
-#include "cluster/repair_plan.hpp"
-#include "runtime/base/clock.hpp"
-#include "transport/wire/messages.hpp"
+#include "cluster/placement_types.hpp"
 
-#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace atl::cluster {
-
-struct driver_settings {
-  experts::expert_shape shape;
-  std::uint32_t copies = 1;
-  std::size_t moves_max = 0;         // repair_input
-  std::uint32_t order_experts = 32;  // of one load order: its answer shows progress
-  std::uint32_t orders_open = 4;     // at one group
-  duration_ns load_patience = std::chrono::minutes{2};       // for the answer to one order
-  duration_ns retry_first = std::chrono::milliseconds{250};  // doubles up to retry_max
-  duration_ns retry_max = std::chrono::minutes{1};
-};
-
-/// A living group.
-struct seat {
-  holder who = {};
-  std::uint32_t slot = 0;   // on its node
-  bool has_weights = true;  // the checkpoint; otherwise it fetches from who holds an expert
-};
-
-/// What the coordinator is to send to an agent.
-struct placement_message {
-  node_id to;
-  std::variant<transport::wire::place, transport::wire::load, transport::wire::release> body;
-};
-
-struct placement_summary {
-  atl::epoch epoch;              // in force or being adopted, 0: none yet
-  std::size_t experts = 0;       // (layer, expert)
-  std::size_t copies_least = 0;  // in the map, of any expert
-  std::size_t without_copy = 0;  // experts without one
-  std::size_t loads_open = 0;    // copies ordered and not answered
-  std::size_t loads_left = 0;    // copies that the plan wants and that are not held
-  std::size_t unplaceable = 0;   // experts for which there is no memory
-  std::size_t short_of = 0;  // experts with fewer copies than wanted, for want of nodes or memory
-};
-
-struct node_copies {
-  std::size_t held = 0;     // usable
-  std::size_t mapped = 0;   // of those, in the map
-  std::size_t leaving = 0;  // out of the map, not released yet
-  std::size_t loading = 0;  // ordered, not answered
-};
-
-enum class copy_state : std::uint8_t {
-  loading,  // ordered, not answered
-  held,     // not in the map
-  serving,  // in the map
-  leaving,  // out of the map, not released yet
-};
-std::string_view to_string(copy_state state) noexcept;
-
-/// What is asked for one expert besides what all get.
-struct expert_wish {
-  std::optional<std::uint32_t> copies = {};  // absent: those of all, 0: none
-  std::vector<node_id> pins = {};            // it gets, and keeps, a copy there
-  std::vector<node_id> unwanted = {};        // gives its copy up once there are enough others
-  friend bool operator==(const expert_wish&, const expert_wish&) = default;
-};
-
-/// A copy that a group has, or is to have.
-struct copy_view {
-  group_id group;
-  node_id node;
-  copy_state state = copy_state::loading;
-  std::uint32_t share = 1;  // of the expert's rows, against those of the other serving copies
-};
 
 class placement_driver {
 public:
@@ -116,6 +46,13 @@ public:
   void answered(const transport::wire::placed& answer, time_point_ns now);
   /// In place of an earlier one. The expert is one of the shape.
   void set_wish(layer_index layer, expert_index expert, expert_wish wish);
+  /// Where copies are to go, in place of an earlier goal; without one they are evened out by count.
+  /// Wishes win: it does not count for an expert whose wish it contradicts. Lists of the shape.
+  void set_goal(std::optional<placement_goal> goal);
+  const std::optional<placement_goal>& goal() const noexcept { return goal_; }
+  /// All groups that take copies were there when the goal was made.
+  bool goal_knows_all() const;
+  goal_distance distance() const;
 
   /// A node whose routers use the map, and which epoch they use already (0: none). Again for a node
   /// that is one: it is sent the map once more.
@@ -191,8 +128,10 @@ private:
   bool agrees(std::size_t i, group_id group, std::uint64_t check);
   std::size_t nodes_holding(std::size_t i, node_id besides) const;
   const expert_wish& wish_of(std::size_t i) const;
-  std::uint32_t wanted(std::size_t i) const { return wish_of(i).copies.value_or(settings_.copies); }
+  std::uint32_t wanted(std::size_t i) const;
+  const std::vector<experts::replica>* goal_of(std::size_t i) const;
   void add_wishes(repair_input& to) const;
+  void add_goal(repair_input& to) const;
   std::optional<group_id> group_for(std::size_t i, node_id node) const;
 
   static bool answers(const transport::wire::load& order,
@@ -213,6 +152,10 @@ private:
   void give_orders(time_point_ns now, std::vector<placement_message>& out);
   std::vector<std::size_t> needs(bool first_copies) const;
   std::vector<node_id> sources_of(std::size_t i, node_id to) const;
+  bool is_complete(std::size_t i) const;
+  bool is_complete() const;
+  bool is_due(std::size_t i) const;
+  bool use_target(std::size_t i);
   bool flip();
   bool flip_lost();
   void publish(std::vector<placement_message>& out);
@@ -225,9 +168,10 @@ private:
   std::map<layer_index, std::size_t> row_of_layer_;
   std::map<group_id, seat> seats_;
   std::map<node_id, reader> readers_;
-  std::vector<std::vector<copy>> copies_;      // by expert
-  std::vector<std::uint64_t> checks_;          // by expert; 0: not known yet
-  experts::replica_lists target_;              // by expert
+  std::vector<std::vector<copy>> copies_;  // by expert
+  std::vector<std::uint64_t> checks_;      // by expert; 0: not known yet
+  experts::replica_lists target_;          // by expert
+  std::optional<placement_goal> goal_;
   std::map<std::size_t, expert_wish> wishes_;  // by expert
   std::map<slot_key, order> orders_;
   std::map<barred_key, bar> barred_;
@@ -238,6 +182,8 @@ private:
   epoch published_;
   std::vector<transport::wire::expert_name> told_coming_;  // with it
   epoch first_published_;
+  std::optional<time_point_ns> flipped_at_;
+  std::optional<time_point_ns> flip_due_;  // something waits for the gap
   time_point_ns now_;
   std::size_t unplaceable_ = 0, short_of_ = 0;
   bool is_open_ = false;

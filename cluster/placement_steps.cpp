@@ -99,6 +99,7 @@ void placement_driver::trim() {
     for (const copy& c : list) held[c.group] += c.is == state::held ? 1 : 0;
   }
   for (std::size_t i = 0; i < copies_.size(); ++i) {
+    if (goal_of(i) != nullptr) continue;  // the plan gives up what the goal does not name
     while (copy* surplus = surplus_of(i, held)) {
       --held[surplus->group];
       leave(*surplus);
@@ -141,7 +142,8 @@ repair_input placement_driver::planning_input() const {
   std::map<group_id, std::size_t> leaving;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
     for (const copy& c : copies_[i]) {
-      if (c.is == state::held) input.present[i].push_back({.group = c.group, .share = c.share});
+      if (c.is == state::held)
+        input.present[i].push_back({.group = c.group, .share = goal_ ? c.share : 1});
       if (c.is == state::leaving) ++leaving[c.group];
     }
   }
@@ -158,6 +160,7 @@ repair_input placement_driver::planning_input() const {
   }
   bar_unfetchable(input);
   add_wishes(input);
+  add_goal(input);
   return input;
 }
 
@@ -281,31 +284,68 @@ void placement_driver::give_orders(time_point_ns now, std::vector<placement_mess
   }
 }
 
-/// The target becomes the map, if all of it is held.
+bool placement_driver::is_complete(std::size_t i) const {
+  return std::all_of(target_[i].begin(), target_[i].end(), [&](const experts::replica& r) {
+    const copy* c = find(i, r.group);
+    return c != nullptr && c->is == state::held;
+  });
+}
+
+bool placement_driver::is_complete() const {
+  for (std::size_t i = 0; i < copies_.size(); ++i)
+    if (!is_complete(i)) return false;
+  return true;
+}
+
+/// Whether use_target() would change the map.
+bool placement_driver::is_due(std::size_t i) const {
+  return std::any_of(copies_[i].begin(), copies_[i].end(), [&](const copy& c) {
+    if (c.is != state::held) return false;
+    const auto at = std::find_if(
+        target_[i].begin(), target_[i].end(), [&](const auto& r) { return r.group == c.group; });
+    if (at == target_[i].end()) return c.is_mapped;
+    return !c.is_mapped || c.share != at->share;
+  });
+}
+
+/// The target of an expert becomes its part of the map. False if it is already.
+bool placement_driver::use_target(std::size_t i) {
+  bool is_new = false;
+  for (copy& c : copies_[i]) {
+    if (c.is != state::held) continue;
+    const auto at = std::find_if(
+        target_[i].begin(), target_[i].end(), [&](const auto& r) { return r.group == c.group; });
+    if (at == target_[i].end()) {
+      is_new = is_new || c.is_mapped;
+      leave(c);
+      continue;
+    }
+    if (c.is_mapped && c.share == at->share) continue;
+    c.is_mapped = true;
+    c.share = at->share;
+    is_new = true;
+  }
+  has_changed_ = has_changed_ || is_new;
+  return is_new;
+}
+
+/// Experts of which all copies are held get their place in the map: all at once where nothing is
+/// open, or for the first map; otherwise now and then, so that a copy serves soon and maps are few.
 bool placement_driver::flip() {
+  flip_due_.reset();
+  const bool is_last = is_complete();
+  const bool is_first = published_ == epoch{} && !is_resumed_;
+  if (is_first && !is_last) return false;
+  const bool is_early = !is_last && flipped_at_ && now_ < *flipped_at_ + settings_.flip_gap;
+  bool is_new = false;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    for (const experts::replica& r : target_[i]) {
-      const copy* c = find(i, r.group);
-      if (c == nullptr || c->is != state::held) return false;
-    }
+    if (!is_last && !is_complete(i)) continue;
+    if (is_early && is_due(i)) flip_due_ = *flipped_at_ + settings_.flip_gap;
+    if (!is_early) is_new = use_target(i) || is_new;
   }
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    for (copy& c : copies_[i]) {
-      if (c.is != state::held) continue;
-      const auto at = std::find_if(
-          target_[i].begin(), target_[i].end(), [&](const auto& r) { return r.group == c.group; });
-      if (at == target_[i].end()) {
-        leave(c);
-        continue;
-      }
-      if (c.is_mapped && c.share == at->share) continue;
-      c.is_mapped = true;
-      c.share = at->share;
-      has_changed_ = true;
-    }
-  }
+  if (is_new) flipped_at_ = now_;
   // A plan is bounded; there may be more to do.
-  is_stale_ = is_stale_ || has_changed_;
+  is_stale_ = is_stale_ || (is_last && has_changed_);
   return has_changed_;
 }
 
@@ -389,6 +429,8 @@ void placement_driver::publish(std::vector<placement_message>& out) {
 
 void placement_driver::release(std::vector<placement_message>& out) {
   std::map<slot_key, wire::release> made;
+  // A plan is carried out as a whole. An order that is older than a release would be refused.
+  bool needs_plan = unplaceable_ > 0 || is_complete();
   for (std::size_t i = 0; i < copies_.size(); ++i) {
     for (copy& c : copies_[i]) {
       if (c.is != state::leaving || c.out_since == epoch{}) continue;
@@ -399,6 +441,7 @@ void placement_driver::release(std::vector<placement_message>& out) {
       c.is = state::released;
       auto& message = made[{c.group, layer_of(i)}];
       message.experts.push_back(expert_of(i));
+      needs_plan = needs_plan || is_wanted(i, c.group);
     }
   }
   for (auto& [key, message] : made) {
@@ -406,7 +449,7 @@ void placement_driver::release(std::vector<placement_message>& out) {
     message.group = key.first;
     message.layer = key.second;
     out.push_back({seats_.at(key.first).who.node, std::move(message)});
-    is_stale_ = true;
+    is_stale_ = is_stale_ || needs_plan;
   }
 }
 

@@ -44,7 +44,7 @@ void placement_driver::add_wishes(repair_input& to) const {
   if (wishes_.empty()) return;
   to.copies_of.assign(copies_.size(), settings_.copies);
   for (const auto& [i, wish] : wishes_) {
-    to.copies_of[i] = wanted(i);
+    to.copies_of[i] = wish.copies.value_or(settings_.copies);
     const expert_index expert{expert_of(i)};
     for (const node_id node : wish.pins)
       if (const auto group = group_for(i, node)) to.pinned.push_back({*group, layer_of(i), expert});
@@ -54,6 +54,78 @@ void placement_driver::add_wishes(repair_input& to) const {
         to.unwanted.push_back({group, layer_of(i), expert});
     }
   }
+}
+
+std::uint32_t placement_driver::wanted(std::size_t i) const {
+  const std::uint32_t asked = wish_of(i).copies.value_or(settings_.copies);
+  const auto* goal = goal_of(i);
+  return goal == nullptr ? asked : std::max(asked, static_cast<std::uint32_t>(goal->size()));
+}
+
+void placement_driver::set_goal(std::optional<placement_goal> goal) {
+  ATOLL_ASSERT(!goal || goal->copies.size() == copies_.size());
+  if (goal == goal_) return;
+  goal_ = std::move(goal);
+  is_stale_ = true;
+}
+
+/// What the goal has for the expert; null where it has nothing, or what was asked for one by one
+/// says otherwise.
+const std::vector<experts::replica>* placement_driver::goal_of(std::size_t i) const {
+  if (!goal_ || goal_->copies[i].empty()) return nullptr;
+  const auto& copies = goal_->copies[i];
+  const auto asked = wishes_.find(i);
+  if (asked == wishes_.end()) return &copies;
+  const expert_wish& wish = asked->second;
+  if (wish.copies && *wish.copies != copies.size()) return nullptr;
+  const auto names = [&](node_id node) {
+    return std::any_of(copies.begin(), copies.end(), [&](const experts::replica& r) {
+      const auto at = seats_.find(r.group);
+      return at != seats_.end() && at->second.who.node == node;
+    });
+  };
+  const bool is_contrary = std::any_of(wish.unwanted.begin(), wish.unwanted.end(), names) ||
+                           !std::all_of(wish.pins.begin(), wish.pins.end(), names);
+  return is_contrary ? nullptr : &copies;
+}
+
+void placement_driver::add_goal(repair_input& to) const {
+  if (!goal_) return;
+  to.goal.resize(copies_.size());
+  for (std::size_t i = 0; i < copies_.size(); ++i)
+    if (const auto* copies = goal_of(i)) to.goal[i] = *copies;
+}
+
+bool placement_driver::goal_knows_all() const {
+  if (!goal_) return false;
+  return std::all_of(seats_.begin(), seats_.end(), [&](const auto& s) {
+    const holder& h = s.second.who;
+    const bool takes = h.accepts_new && h.serves && !h.drains;
+    return !takes || std::binary_search(goal_->known.begin(), goal_->known.end(), s.first);
+  });
+}
+
+goal_distance placement_driver::distance() const {
+  goal_distance d;
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const auto* goal = goal_of(i);
+    if (goal == nullptr) continue;
+    std::size_t others = copies_[i].size();
+    std::size_t replaced = 0;  // copies of groups that cannot have them now are elsewhere
+    for (const copy& c : copies_[i]) others -= c.is == state::released ? 1 : 0;
+    for (const experts::replica& r : *goal) {
+      const auto at = seats_.find(r.group);
+      const copy* c = find(i, r.group);
+      const bool is_there = c != nullptr && c->is != state::released;
+      others -= is_there ? 1 : 0;
+      const bool takes = at != seats_.end() && at->second.who.accepts_new &&
+                         at->second.who.serves && !at->second.who.drains;
+      if (!is_there && !takes) ++replaced;
+      if (takes && (c == nullptr || !c->is_mapped)) ++d.missing;
+    }
+    d.extra += others - std::min(others, replaced);
+  }
+  return d;
 }
 
 std::vector<node_id> placement_driver::planned_for(layer_index layer, expert_index expert) const {

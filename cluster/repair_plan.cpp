@@ -29,6 +29,9 @@ result<void> check(const repair_input& input) {
   if (!input.copies_of.empty() && input.copies_of.size() != count)
     return bad("wanted copies of " + std::to_string(input.copies_of.size()) + " experts for " +
                std::to_string(count));
+  if (!input.goal.empty() && input.goal.size() != count)
+    return bad("a goal for " + std::to_string(input.goal.size()) + " experts of " +
+               std::to_string(count));
   return {};
 }
 
@@ -41,7 +44,9 @@ public:
   void fill_holes();
   void place_pinned();
   void reach_wanted_copies();
+  void place_goal();
   void finish_drains();
+  void give_up_others();
   void balance();
   repair_plan outcome() const;
 
@@ -65,9 +70,20 @@ private:
     return holders_[g].accepts_new && holders_[g].serves && !holders_[g].drains;
   }
 
-  std::uint32_t wanted(std::size_t i) const {
+  /// Wanted without a goal.
+  std::uint32_t base(std::size_t i) const {
     return input_.copies_of.empty() ? input_.copies : input_.copies_of[i];
   }
+  std::size_t wanted(std::size_t i) const {
+    return std::max<std::size_t>(base(i), has_goal() ? input_.goal[i].size() : 0);
+  }
+  std::size_t due(std::size_t i) const;
+  bool has_goal() const { return !input_.goal.empty(); }
+  /// The share of the copy by the goal, 0: it does not name it.
+  std::uint32_t goal_share(std::size_t i, std::size_t g) const {
+    return has_goal() ? goal_[i * groups() + g] : 0;
+  }
+  bool in_goal(std::size_t i, std::size_t g) const { return goal_share(i, g) > 0; }
   bool is_pinned(std::size_t i, std::size_t g) const { return asked_[i * groups() + g] == pinned; }
   bool is_unwanted(std::size_t i, std::size_t g) const {
     return asked_[i * groups() + g] == unwanted;
@@ -77,6 +93,7 @@ private:
   template <class Mark>
   void mark(const std::vector<expert_copy>& copies, Mark&& as);
 
+  void read_goal();
   void put(std::size_t i, std::size_t g);
   void take(std::size_t i, std::size_t g);
   bool has_room(std::size_t i, std::size_t g) const;
@@ -90,6 +107,7 @@ private:
   bool try_move(std::size_t layer, std::size_t from, std::size_t to);
   bool even_out(std::size_t layer);
   bool even_out_totals();
+  std::uint32_t share_of(std::size_t i, std::size_t g) const;
   bool is_out_of_moves() const { return input_.moves_max > 0 && moves_ >= input_.moves_max; }
 
   const repair_input& input_;
@@ -99,6 +117,7 @@ private:
   std::vector<char> evicted_;          // experts x groups
   std::vector<char> barred_;           // experts x groups: not to be put there
   std::vector<char> asked_;            // experts x groups: 0, pinned or unwanted
+  std::vector<std::uint32_t> goal_;    // experts x groups: shares, none without a goal
   std::vector<std::size_t> in_layer_;  // groups x layers: held in the target
   std::vector<std::size_t> total_;     // held in the target
   std::vector<std::size_t> peak_;      // held while the plan is carried out
@@ -147,6 +166,40 @@ planner::planner(const repair_input& input, std::vector<holder> holders)
     asked_[at] = unwanted;
     if (was_[at] == 0) barred_[at] = 1;
   });
+  read_goal();
+}
+
+void planner::read_goal() {
+  if (!has_goal()) return;
+  goal_.resize(experts() * groups());
+  for (std::size_t i = 0; i < experts(); ++i) {
+    std::uint64_t shares = 0;
+    for (const experts::replica& copy : input_.goal[i]) {
+      shares += copy.share;
+      const auto at = std::lower_bound(
+          holders_.begin(), holders_.end(), copy.group, [](const holder& h, group_id group) {
+            return h.group < group;
+          });
+      if (at == holders_.end() || at->group != copy.group) continue;
+      goal_[i * groups() + static_cast<std::size_t>(at - holders_.begin())] =
+          std::max<std::uint32_t>(1, copy.share);
+    }
+    if (!input_.goal[i].empty())
+      share_of_new_[i] =
+          static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shares / input_.goal[i].size()));
+  }
+}
+
+/// Copies that are to be there whatever room the goal's groups have: all that are wanted but those
+/// of groups that are here and will get theirs.
+std::size_t planner::due(std::size_t i) const {
+  if (!has_goal()) return base(i);
+  std::size_t waited_for = 0;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    const bool comes = in_goal(i, g) && !is(i, g) && holders_[g].serves && !holders_[g].drains;
+    waited_for += comes ? 1 : 0;
+  }
+  return std::max<std::size_t>(base(i), wanted(i) - std::min(waited_for, wanted(i)));
 }
 
 template <class Mark>
@@ -212,7 +265,9 @@ bool planner::place(std::size_t i) {
   std::size_t best = none;
   for (std::size_t g = 0; g < groups(); ++g) {
     if (!accepts(g) || is(i, g) || !has_room(i, g) || node_holds(i, holders_[g].node)) continue;
-    if (best == none || !is_better(layer_of(i), best, g)) best = g;
+    const bool is_first = best == none || (in_goal(i, g) && !in_goal(i, best));
+    const bool is_equal = best != none && in_goal(i, g) == in_goal(i, best);
+    if (is_first || (is_equal && !is_better(layer_of(i), best, g))) best = g;
   }
   if (best == none) return false;
   put(i, best);
@@ -256,7 +311,7 @@ bool planner::place_by_eviction(std::size_t i) {
 /// As experts::spread_evenly does over the groups that accept, if all is empty and it fits.
 void planner::place_fresh() {
   if (std::any_of(is_.begin(), is_.end(), [](char held) { return held != 0; })) return;
-  if (!input_.barred.empty()) return;
+  if (!input_.barred.empty() || has_goal()) return;
   std::vector<experts::group_place> places;
   std::vector<std::size_t> group_at;
   for (std::size_t g = 0; g < groups(); ++g) {
@@ -302,13 +357,44 @@ void planner::place_pinned() {
 
 void planner::reach_wanted_copies() {
   std::size_t most = input_.copies;
-  for (const std::uint32_t n : input_.copies_of) most = std::max<std::size_t>(most, n);
+  for (std::size_t i = 0; i < experts(); ++i) most = std::max(most, wanted(i));
   for (std::size_t copies = 0; copies < most; ++copies) {
     for (std::size_t i = 0; i < experts(); ++i) {
       if (copies >= wanted(i) || nodes_with(i, false) != copies) continue;
+      if (copies >= due(i)) continue;
       const bool is_move = nodes_with(i, true) >= wanted(i);
       if (is_move && is_out_of_moves()) continue;
       if (place(i) && is_move) ++moves_;
+    }
+  }
+}
+
+void planner::place_goal() {
+  if (!has_goal()) return;
+  for (std::size_t i = 0; i < experts(); ++i) {
+    for (const experts::replica& copy : input_.goal[i]) {
+      if (is_out_of_moves()) return;
+      const auto at = std::find_if(
+          holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == copy.group; });
+      if (at == holders_.end()) continue;
+      const auto g = static_cast<std::size_t>(at - holders_.begin());
+      const bool is_free = accepts(g) && !is(i, g) && !is_unwanted(i, g) && has_room(i, g);
+      if (!is_free || node_holds(i, holders_[g].node)) continue;
+      put(i, g);
+      ++moves_;
+    }
+  }
+}
+
+/// Copies that the goal does not name, where there are enough without them.
+void planner::give_up_others() {
+  if (!has_goal()) return;
+  for (std::size_t i = 0; i < experts(); ++i) {
+    if (input_.goal[i].empty()) continue;
+    for (std::size_t g = groups(); g-- > 0;) {
+      if (!is(i, g) || in_goal(i, g) || is_pinned(i, g) || goes(i, g)) continue;
+      take(i, g);
+      if (nodes_with(i, false) < wanted(i)) put(i, g);
     }
   }
 }
@@ -389,7 +475,7 @@ bool planner::even_out_totals() {
 /// Ends: a move makes the sum of squares of the layers' counts smaller, or leaves it and makes that
 /// of the totals smaller. A last round in which nothing was moved has tried all pairs of groups.
 void planner::balance() {
-  bool has_moved = true;
+  bool has_moved = !has_goal();
   while (has_moved) {
     has_moved = false;
     blocked_.assign(input_.shape.layers.size() * groups() * groups(), 0);
@@ -397,6 +483,16 @@ void planner::balance() {
       while (even_out(layer)) has_moved = true;
     while (even_out_totals()) has_moved = true;
   }
+}
+
+std::uint32_t planner::share_of(std::size_t i, std::size_t g) const {
+  if (in_goal(i, g)) return goal_share(i, g);
+  const bool keeps = was(i, g) && (!has_goal() || input_.goal[i].empty());
+  const auto& present = input_.present[i];
+  const auto kept = std::find_if(present.begin(), present.end(), [&](const experts::replica& r) {
+    return r.group == holders_[g].group;
+  });
+  return keeps && kept != present.end() ? kept->share : share_of_new_[i];
 }
 
 repair_plan planner::outcome() const {
@@ -411,21 +507,15 @@ repair_plan planner::outcome() const {
       if (is(i, g) && !was(i, g)) plan.loads.push_back(copy);
       if (!is(i, g) && was(i, g)) plan.releases.push_back(copy);
       if (!is(i, g)) continue;
-      const auto kept =
-          std::find_if(input_.present[i].begin(),
-                       input_.present[i].end(),
-                       [&](const experts::replica& r) { return r.group == copy.group; });
-      const bool is_kept = was(i, g) && kept != input_.present[i].end();
-      plan.target[i].push_back(
-          {.group = copy.group, .share = is_kept ? kept->share : share_of_new_[i]});
+      plan.target[i].push_back({.group = copy.group, .share = share_of(i, g)});
     }
     const std::size_t kept = nodes_with(i, false);
     if (plan.target[i].empty() && wanted(i) > 0)
       plan.unplaceable.push_back({.layer = layer, .expert = expert});
-    if (kept < wanted(i)) {
+    if (kept < base(i)) {
       plan.short_of.push_back({.layer = layer,
                                .expert = expert,
-                               .short_by = static_cast<std::uint32_t>(wanted(i) - kept)});
+                               .short_by = static_cast<std::uint32_t>(base(i) - kept)});
     }
   }
   for (auto* list : {&plan.evictions, &plan.loads, &plan.releases})
@@ -450,7 +540,9 @@ result<repair_plan> plan_repair(const repair_input& input) {
   plan.fill_holes();
   plan.place_pinned();
   plan.reach_wanted_copies();
+  plan.place_goal();
   plan.finish_drains();
+  plan.give_up_others();
   plan.balance();
   return plan.outcome();
 }

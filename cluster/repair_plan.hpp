@@ -12,6 +12,9 @@
 //    each wanted copy. Beyond that, copies move from the fullest to the emptiest that can take
 //    them.
 //  - Copies that were asked for one by one (pinned, unwanted) come before all that evens out.
+//  - With a goal nothing is evened out: its copies are made where groups take them, others given up
+//    once there are as many as the goal has. What is lost is replaced at once, in the goal's place
+//    where that is possible; a copy for a group that is here, but takes nothing now, is waited for.
 //  - A draining group gives up each copy once there are enough elsewhere, or at least one and no
 //    room for more.
 //
@@ -63,6 +66,9 @@ struct repair_input {
   std::vector<expert_copy> pinned = {};
   /// Copies that are given up as soon as their expert has enough others, and not made.
   std::vector<expert_copy> unwanted = {};
+  /// Where copies should be, with their shares: empty, or as many lists as `present`. An expert
+  /// with an empty list stays where it is.
+  experts::replica_lists goal = {};
 };
 
 struct expert_shortage {
@@ -78,6 +84,7 @@ struct expert_shortage {
 /// capacity at any time, unless it did before. Lists ascend by group, layer, expert.
 struct repair_plan {
   /// By ascending group; kept copies keep their share, a new one gets the mean of those there were.
+  /// Those of the goal get its shares, and copies that it does not name their mean.
   /// A list is empty for an unplaceable expert.
   experts::replica_lists target;
   std::vector<expert_copy> evictions;
