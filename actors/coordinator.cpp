@@ -18,6 +18,8 @@ namespace wire = transport::wire;
 
 // A disk that was full or gone may be back.
 constexpr auto journal_again = std::chrono::seconds{1};
+// Timers may be early by their own resolution.
+constexpr auto timer_slack = std::chrono::milliseconds{1};
 
 cluster::member_state state_of(peer_state s) {
   switch (s) {
@@ -48,6 +50,8 @@ public:
         },
         [this](start_atom) { start(); },
         [this](tick_atom) {
+          // An earlier one has overtaken it: what it was for is armed again, or over.
+          if (!armed_ || now() + timer_slack < *armed_) return;
           armed_.reset();
           control_.tick(now());
           go_on();
@@ -159,7 +163,7 @@ private:
     }
     std::erase_if(calls_, [](const waiting_call& c) { return !c.done; });
     carry_out();
-    this->delayed_send(this, journal_again, tick_atom::value);
+    arm(now() + journal_again);
   }
 
   void carry_out() {
@@ -210,8 +214,7 @@ private:
     if (armed_ && *armed_ <= due) return;
     armed_ = due;
     const auto wait = std::max(due - now(), duration_ns{0});
-    // A timer may be early by its own resolution; a tick that comes too soon arms it again.
-    this->delayed_send(this, wait + std::chrono::milliseconds{1}, tick_atom::value);
+    this->delayed_send(this, wait + timer_slack, tick_atom::value);
   }
 
   void tell_ready() {

@@ -3,9 +3,10 @@
 // order, and nothing sent before the records that it depends on are durable.
 //   join, placed, adopted, load_report, path_report, leave, peer_changed, tick, control_call
 //   -> control -> records to the journal -> welcome, members, place, load, release, dismissed
-// A journal that fails is tried again every second. Commands are told its error; what they decided
-// stands and is written as soon as it can be. Meanwhile placements go on, from numbers that were
-// reserved before. Load reports add up to the counters that balancing will read.
+// A journal that fails is tried again with each message, and every second. Commands are told its
+// error; what they decided stands and is written as soon as it can be. Meanwhile placements go on,
+// from numbers that were reserved before. Load reports add up to the counters that balancing will
+// read.
 #pragma once
 
 #include "actors/control_call.hpp"

@@ -57,6 +57,7 @@ public:
   // where the state does not allow it, naming what stands against it.
   /// A number for a new node.
   result<node_id> admit(const std::string& name, std::uint32_t roles);
+  result<void> check_admission(std::uint32_t roles) const;
   /// Takes effect at once; the answer names an operation that has ended.
   result<std::uint64_t> cordon(node_id node, time_point_ns now);
   result<std::uint64_t> uncordon(node_id node, time_point_ns now);
@@ -237,7 +238,7 @@ private:
   time_point_ns started_;
   time_point_ns now_;
   std::optional<time_point_ns> first_join_;
-  std::optional<time_point_ns> judged_again_at_;
+  std::optional<time_point_ns> judged_again_at_, stranger_told_;
   std::uint64_t epoch_used_ = 0;
   std::uint64_t version_ = 0;
   std::uint64_t revision_ = 0;

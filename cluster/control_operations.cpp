@@ -30,7 +30,7 @@ std::string first_of(const std::vector<experts::expert_map::held_expert>& all) {
 
 }  // namespace
 
-result<node_id> control::admit(const std::string& name, std::uint32_t roles) {
+result<void> control::check_admission(std::uint32_t roles) const {
   if (roles == 0 || (roles & ~wire::roles_known) != 0)
     return refused("roles " + std::to_string(roles) + " are none or hold an unknown one");
   const auto known = static_cast<std::size_t>(std::count_if(
@@ -39,6 +39,11 @@ result<node_id> control::admit(const std::string& name, std::uint32_t roles) {
     return error{errc::overloaded,
                  "the cluster knows " + count_text(known, "node") +
                      " already; remove those that are gone for good (atoll node remove)"};
+  return {};
+}
+
+result<node_id> control::admit(const std::string& name, std::uint32_t roles) {
+  ATOLL_TRY(check_admission(roles));
   const node_id node{kept_.counters.node_next++};
   node_record n{.node = node, .name = name, .roles = roles};
   record(to_record(kept_.counters), true);
@@ -191,11 +196,13 @@ void control::resume_drains(node_id node, time_point_ns now) {
   }
 }
 
-/// What was asked of a life that is over has come true, one way or another.
+/// What was asked of a life that is over has come true, one way or another. Changes of experts end
+/// when the placement is so, or cannot be.
 void control::end_operations(node_id node, const std::string& why) {
   drains_.erase(node);
   for (auto& [id, o] : kept_.operations)
-    if (o.node == node && o.state == operation_state::running) end(o, operation_state::done, why);
+    if (o.node == node && !o.change && o.state == operation_state::running)
+      end(o, operation_state::done, why);
 }
 
 /// Whether nothing of the cluster needs the node any more.
@@ -345,9 +352,14 @@ control::consume_token(const std::string& id, const std::string& secret_hash, st
     return error{errc::unauthorised, why};
   };
   const auto at = kept_.tokens.find(id);
-  // Who does not know the secret learns nothing about the token.
-  if (at == kept_.tokens.end() || at->second.secret_hash != secret_hash)
-    return no("the join token is not one of this cluster");
+  // Who does not know the secret learns nothing about the token, and cannot fill the events.
+  if (at == kept_.tokens.end() || at->second.secret_hash != secret_hash) {
+    const std::string why = "the join token is not one of this cluster";
+    if (stranger_told_ && now_ - *stranger_told_ < stranger_pause)
+      return error{errc::unauthorised, why};
+    stranger_told_ = now_;
+    return no(why);
+  }
   join_token& t = at->second;
   if (t.is_revoked) return no("the join token was revoked");
   if (settings_.unix_ms && settings_.unix_ms() >= t.expires_unix_ms)

@@ -23,14 +23,17 @@ struct placed_model {
 using ticket_function = std::function<std::vector<std::byte>(
     std::span<const std::byte> key, transport::node_identity from, transport::node_identity to)>;
 
-/// What operators ask for an expert is so within this time, or is given up.
-inline constexpr duration_ns change_patience = std::chrono::minutes{5};
-
 /// Members have so long to be heard again once the first of them is, after all were silent.
 inline constexpr duration_ns cut_off_patience = std::chrono::seconds{3};
 
 /// Who lost a path says so every two seconds.
 inline constexpr duration_ns loss_patience = std::chrono::seconds{10};
+
+/// Machines that come with an unknown token are an event at most this often.
+inline constexpr duration_ns stranger_pause = std::chrono::seconds{10};
+
+/// What operators ask for an expert is so within this time, or is given up.
+inline constexpr duration_ns change_patience = std::chrono::minutes{5};
 
 struct control_settings {
   std::string cluster;        // id

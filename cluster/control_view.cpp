@@ -27,6 +27,8 @@ result<node_view> control::view(node_id node, time_point_ns now) const {
   v.group_first = kept.group_first;
   v.shard_first = kept.shard_first;
   v.state = kept.is_removed ? node_state::removed : node_state::absent;
+  v.is_drained = kept.is_drained;
+  if (v.is_drained && v.state == node_state::absent) v.note = "drained";
   const auto here = live_.find(node);
   if (here == live_.end()) return v;
   const live_node& n = here->second;

@@ -29,6 +29,7 @@ struct node_view {
   std::string name;
   node_state state = node_state::absent;
   std::string note;           // for people: why it is as it is, may be empty
+  bool is_drained = false;    // stays out of use until uncordoned, here or not
   std::uint32_t roles = 0;    // that it has now, or may take if it is absent
   incarnation life;           // 0: it has not been here
   std::int64_t since_ms = 0;  // it has been here, at the clock of the coordinator's process

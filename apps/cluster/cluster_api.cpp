@@ -66,6 +66,7 @@ private:
 
   api_backend on_;
   std::shared_ptr<event_feed> events_ = std::make_shared<event_feed>(on_);
+  std::shared_ptr<log_once> noted_ = std::make_shared<log_once>();
 };
 
 const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
@@ -193,10 +194,12 @@ void cluster_api::impl::ask(const call& c, question q, bool is_read) {
 void cluster_api::impl::join(call&& c) {
   auto asked = on_.joins->read_join(c.request.body);
   const std::string peer = c.request.peer;
-  const auto refuse = [peer, answer = c.answer](const std::string& name, const error& why) {
-    log_event(log_level::warning,
-              "a machine was not let in",
-              {{"name", name}, {"from", peer}, {"why", why.message()}});
+  const auto refuse = [peer, noted = noted_, answer = c.answer](const std::string& name,
+                                                                const error& why) {
+    if (noted->first(peer.substr(0, peer.rfind(':')) + " " + why.message()))
+      log_event(log_level::warning,
+                "a machine was not let in",
+                {{"name", name}, {"from", peer}, {"why", why.message()}});
     answer->reply(to_response(why, false));
   };
   if (asked.has_error()) return refuse("", asked.error());

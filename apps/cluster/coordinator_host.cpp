@@ -203,7 +203,8 @@ void coordinator_host::close() {
   }
   ended.reset();
   api_.reset();
-  if (journal_) journal_->wait_idle();
+  // Its answers hold the coordinator's actor, which ends next.
+  if (journal_) journal_->close();
 }
 
 void coordinator_host::tick(actors::node& on) {

@@ -57,6 +57,7 @@ result<join_request> enrolment::read_join(std::string_view body) const {
 }
 
 result<node_id> enrolment::admit(cluster::control& on, const join_request& r) {
+  ATOLL_TRY(on.check_admission(r.role_bits));  // before the token loses a use
   ATOLL_TRY(on.consume_token(r.token_id, r.secret_hash, r.role_bits));
   return on.admit(r.name, r.role_bits);
 }

@@ -68,6 +68,10 @@ void journal_writer::add(job what) {
 
 void journal_writer::append(std::vector<std::string> records,
                             std::function<void(result<void>)> done) {
+  if (std::unique_lock lock{mutex_}; is_closed_) {
+    lock.unlock();
+    return done(error{errc::cancelled, "the coordinator is shutting down"});
+  }
   add({std::move(records), std::move(done)});
 }
 
@@ -83,6 +87,14 @@ std::optional<error> journal_writer::trouble() const {
 void journal_writer::wait_idle() {
   std::unique_lock lock{mutex_};
   changed_.wait(lock, [this] { return jobs_.empty() && !is_busy_; });
+}
+
+void journal_writer::close() {
+  {
+    const std::lock_guard lock{mutex_};
+    is_closed_ = true;
+  }
+  wait_idle();
 }
 
 bool journal_writer::should_compact() const {

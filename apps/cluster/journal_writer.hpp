@@ -47,6 +47,8 @@ public:
   void look();
   /// Returns when all that was asked for so far is carried out.
   void wait_idle();
+  /// The same; what is appended from then on is refused at once, on the caller's thread.
+  void close();
   /// Why changes cannot be written down, or can no more soon; empty: they can. Logged where it
   /// begins and ends.
   std::optional<error> trouble() const;
@@ -81,6 +83,7 @@ private:
   std::condition_variable changed_;
   std::deque<job> jobs_;
   bool is_ending_ = false;
+  bool is_closed_ = false;
   bool is_busy_ = false;
   bool should_compact_ = false;
   std::optional<error> append_trouble_, compact_trouble_, spare_trouble_;

@@ -58,10 +58,13 @@ public:
 
   result<int> run() {
     ATOLL_TRY(make_directory());
-    ATOLL_TRY(start_coordinator());
-    ATOLL_TRY(start_others());
-    ATOLL_TRY(announce());
-    return watch();
+    auto up = start_coordinator();
+    if (up.has_value()) up = start_others();
+    if (up.has_value()) up = announce();
+    if (up.has_value()) return watch();
+    // What went wrong is in the logs.
+    if (up.error().code() != errc::cancelled) o_.keeps_dir = true;
+    return up.error();
   }
 
 private:
@@ -82,7 +85,7 @@ private:
   int wait(duration_ns at_most);
   std::string path(const std::string& name) const { return dir_ + "/" + name; }
 
-  const local_up_options& o_;
+  local_up_options o_;
   steady_clock time_;
   std::string dir_;
   bool is_temporary_ = false;

@@ -36,7 +36,8 @@ std::string count_text(std::size_t n, const std::string& what) {
 
 std::string what_is_wrong(const cluster::cluster_view& v) {
   for (const auto& n : v.nodes) {
-    const bool is_away = n.state == node_state::absent || n.state == node_state::suspect;
+    const bool is_away =
+        (n.state == node_state::absent && !n.is_drained) || n.state == node_state::suspect;
     if (is_away)
       return "node " + std::to_string(n.node.value) + " (" + n.name + ") is " +
              std::string{cluster::to_string(n.state)};

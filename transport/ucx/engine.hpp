@@ -108,9 +108,9 @@ private:
   void on_refusal(std::span<const std::byte> bytes);
   void on_goodbye(std::span<const std::byte> bytes);
   void send_frame(order o);
-  void say(ucp_ep* ep, message what, std::vector<std::byte> bytes);
+  bool say(ucp_ep* ep, message what, std::vector<std::byte> bytes);
   void say_goodbye(link& l);
-  void post(std::unique_ptr<outgoing> out,
+  bool post(std::unique_ptr<outgoing> out,
             ucp_ep* ep,
             message what,
             void* data,

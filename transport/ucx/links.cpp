@@ -69,7 +69,9 @@ void engine::greet(link& l, std::vector<std::byte> ticket) {
     end(l.shared_from_this(), bytes.error());
     return;
   }
-  say(l.ep, message::hello, std::move(*bytes));
+  if (say(l.ep, message::hello, std::move(*bytes))) return;
+  l.is_broken = true;
+  end(l.shared_from_this(), {errc::peer_gone, "greeting " + name(l.peer) + " failed"});
 }
 
 /// Whether frames of the hello's sender may come.
@@ -237,11 +239,11 @@ void engine::send_frame(order o) {
   post(std::move(out), l.ep, message::frame, data, payload.empty() ? 1 : 2, bytes, true);
 }
 
-void engine::say(ucp_ep* ep, message what, std::vector<std::byte> bytes) {
+bool engine::say(ucp_ep* ep, message what, std::vector<std::byte> bytes) {
   auto out = std::make_unique<outgoing>(outgoing{*this, nullptr, {}, {}, {}});
   out->f.metadata = std::move(bytes);
   auto& held = out->f.metadata;
-  post(std::move(out), ep, what, held.data(), held.size(), held.size(), false);
+  return post(std::move(out), ep, what, held.data(), held.size(), held.size(), false);
 }
 
 void engine::say_goodbye(link& l) {
@@ -252,8 +254,8 @@ void engine::say_goodbye(link& l) {
   }
 }
 
-/// `count` parts where `is_parted`, else bytes.
-void engine::post(std::unique_ptr<outgoing> out,
+/// `count` parts where `is_parted`, else bytes. False: it failed at once.
+bool engine::post(std::unique_ptr<outgoing> out,
                   ucp_ep* ep,
                   message what,
                   void* data,
@@ -283,7 +285,7 @@ void engine::post(std::unique_ptr<outgoing> out,
   if (UCS_PTR_IS_PTR(request)) {
     ++unfinished_;
     static_cast<void>(out.release());  // the callback has it
-    return;
+    return true;
   }
   if (UCS_PTR_IS_ERR(request) && out->to != nullptr) {
     counts_.lost.fetch_add(1, std::memory_order_relaxed);
@@ -291,6 +293,7 @@ void engine::post(std::unique_ptr<outgoing> out,
     end(out->to, failure("sending to " + name(out->to->peer), UCS_PTR_STATUS(request)));
   }
   finish(*out);
+  return !UCS_PTR_IS_ERR(request);
 }
 
 /// Makes room in the peer's queue.

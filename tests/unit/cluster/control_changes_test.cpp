@@ -75,6 +75,29 @@ TEST(control_changes, a_copy_moves_and_stays_over_restarts) {
   EXPECT_TRUE(t.holds(to));
 }
 
+TEST(control_changes, is_not_done_because_its_node_begins_a_new_life) {
+  by_hand t;
+  const node_id to = t.without();
+  const auto id = t.mind().move(first, to, t.where()[0], t.w.now);
+  ASSERT_TRUE(id.has_value());
+  t.w.carry_out();
+  t.w.kill(to);
+  t.w.crash(0);
+  t.w.begin_life(to);
+  t.w.agents.at(to).fails.insert({1, 0});
+  t.w.settle_all();
+  EXPECT_EQ(t.of(*id).state, operation_state::failed) << "it cannot be so";
+  const auto told = t.mind().events_since(0);
+  EXPECT_EQ(
+      std::count_if(told.begin(),
+                    told.end(),
+                    [](const event& e) { return e.kind == "operation" && has(e.text, "move"); }),
+      1)
+      << "it ends once";
+  EXPECT_FALSE(t.holds(to));
+  EXPECT_TRUE(t.mind().expert(first.first, first.second)->pins.empty());
+}
+
 TEST(control_changes, says_what_stands_against_it) {
   by_hand t;
   control& mind = t.mind();

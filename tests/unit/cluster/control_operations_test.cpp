@@ -232,6 +232,29 @@ TEST(control_operations, join_tokens_are_counted_expire_and_are_revoked) {
   EXPECT_EQ(w.mind().revoke_token("t9").error().code(), errc::not_found);
 }
 
+TEST(control_operations, strangers_do_not_fill_the_events) {
+  control_world w;
+  const auto before = w.mind().view(w.now).revision;
+  for (int i = 0; i < 100; ++i)
+    EXPECT_TRUE(w.mind().consume_token("no", "h", wire::role_expert).has_error());
+  EXPECT_EQ(w.mind().events_since(before).size(), 1U);
+  w.now = w.now + stranger_pause;
+  w.mind().tick(w.now);
+  EXPECT_TRUE(w.mind().consume_token("no", "h", wire::role_expert).has_error());
+  EXPECT_EQ(w.mind().events_since(before).size(), 2U);
+}
+
+TEST(control_operations, a_drained_node_that_is_stopped_stays_drained) {
+  two_and_three t;
+  ASSERT_TRUE(t.w.mind().drain(t.nodes[0], std::nullopt, true, t.w.now).has_value());
+  t.w.settle_all();
+  t.w.kill(t.nodes[0]);
+  t.w.find_dead(t.nodes[0]);
+  const auto v = t.w.mind().view(t.nodes[0], t.w.now);
+  EXPECT_EQ(v->state, node_state::absent);
+  EXPECT_TRUE(v->is_drained);
+}
+
 TEST(control_operations, a_leave_from_before_a_restart_does_not_meet_the_next_life) {
   two_and_three t;
   control_world& w = t.w;

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <future>
+#include <thread>
 
 namespace atl::ops {
 namespace {
@@ -128,6 +129,27 @@ TEST_F(full_disk, beyond_the_spare_room_a_record_is_refused_and_later_taken) {
   EXPECT_TRUE(append(*writer_, {large}).has_value());
   writer_->wait_idle();
   EXPECT_FALSE(writer_->trouble());
+}
+
+TEST_F(journal_thread, after_its_close_records_are_refused_at_once) {
+  auto opened = open();
+  std::size_t answers = 0;
+  for (std::uint32_t i = 2; i < 5; ++i)
+    opened.writer->append({node_record(i, "n")}, [&](const result<void>& r) {
+      EXPECT_TRUE(r.has_value());
+      ++answers;
+    });
+  opened.writer->close();
+  EXPECT_EQ(answers, 3U);
+  const auto here = std::this_thread::get_id();
+  opened.writer->append({node_record(9, "late")}, [&](const result<void>& r) {
+    EXPECT_EQ(r.error().code(), errc::cancelled);
+    EXPECT_EQ(std::this_thread::get_id(), here);
+    ++answers;
+  });
+  EXPECT_EQ(answers, 4U);
+  opened.writer.reset();
+  EXPECT_EQ(open().restored.nodes.count(node_id{9}), 0U);
 }
 
 TEST_F(journal_thread, another_clusters_journal_is_refused) {
