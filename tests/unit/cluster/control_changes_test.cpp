@@ -292,10 +292,10 @@ TEST(control_changes, loads_follow_the_reports_of_all_nodes_fast_and_slowly) {
   EXPECT_EQ(load().fast, 0);
   for (int i = 0; i < 600; ++i) report(500);
   // 1,000 rows a second: after a report more, by the time between reports.
-  EXPECT_NEAR(load().fast, 500 / (1 - std::exp(-0.5)), 1);
+  EXPECT_NEAR(load().fast, 1000 / (1 - std::exp(-1.0)), 1);
   EXPECT_NEAR(load().slow, 1000.0 / 60 / (1 - std::exp(-1.0 / 60)), 1);
   for (int i = 0; i < 10; ++i) report(0);
-  EXPECT_NEAR(load().fast, 500 / (1 - std::exp(-0.5)) * std::exp(-5.0), 1);
+  EXPECT_NEAR(load().fast, 1000 / (1 - std::exp(-1.0)) * std::exp(-10.0), 1);
   EXPECT_GT(load().slow, 800);
   EXPECT_EQ(t.mind().expert(layer_index{1}, expert_index{1})->load.fast, 0);
 }
