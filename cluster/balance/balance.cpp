@@ -24,6 +24,7 @@ struct layer_work {
   double bound = 0;              // of the finishing time, as fractions of the load
   std::optional<double> before;  // finishing time, likewise
   std::optional<layer_state> present;
+  std::size_t missing = 0;          // copies made for want of any
   bool is_empty = false;            // nothing is placed
   std::vector<milestone> path;      // of balance, from present
   std::optional<layer_state> anew;  // placed from nothing, where that is better
@@ -149,6 +150,9 @@ result<void> explore(const balance_input& input, layer_work& w, std::size_t laye
   const std::size_t steps = w.problem.experts() + w.problem.nodes();
   const auto improved = run(w, w.bound * enough, no_limit, steps, 0, &w.path);
   if (!improved) return no_room();
+  layer_state whole = *w.present;
+  place_missing(whole);
+  w.missing = whole.moved();
   if (improved->finish() > w.bound * enough && may_rebuild(w)) {
     w.anew = build_anew(w);
     if (w.anew && w.anew->finish() * enough >= improved->finish()) w.anew.reset();
@@ -291,12 +295,22 @@ void tell(const layer_work& w, const layer_state& state, std::uint32_t layer, ba
   plan.layers.push_back(std::move(out));
 }
 
+/// Experts that may be moved.
+std::size_t moves_most(const balance_input& input) {
+  const balance_options& o = input.options;
+  const bool is_unbound = o.moved_bytes_max == std::numeric_limits<std::uint64_t>::max();
+  const std::uint64_t each = std::max<std::uint64_t>(input.expert_bytes, 1);
+  return is_unbound ? o.moved_experts_max
+                    : std::min<std::uint64_t>(o.moved_experts_max, o.moved_bytes_max / each);
+}
+
 /// The layer with what is placed now, as far as it is within the slots.
 void set_present(const balance_input& input, std::size_t layer, layer_work& w) {
   const layer_problem& problem = w.problem;
   w.present.emplace(problem);
   const bool has_rules = !problem.is_barred.empty() || !problem.is_fixed.empty();
-  w.is_empty = (input.present.empty() || input.present[layer].empty()) && !has_rules;
+  const bool is_bound = moves_most(input) < no_limit;
+  w.is_empty = !has_rules && (input.present.empty() || (!is_bound && input.present[layer].empty()));
   if (w.is_empty || input.present.empty()) return;
   std::vector<double> shares(problem.experts(), 0);
   std::vector<std::size_t> copies(problem.experts(), 0);
@@ -323,10 +337,9 @@ result<balance_plan> plan_balance(const balance_input& input) {
   ATOLL_TRY(check(input));
   const std::vector<layer_problem> problems = problems_of(input);
   std::vector<layer_work> work(input.loads.size());
-  std::size_t moves = std::min<std::uint64_t>(input.options.moved_experts_max,
-                                              input.options.moved_bytes_max /
-                                                  std::max<std::uint64_t>(input.expert_bytes, 1));
+  std::size_t moves = moves_most(input);
   std::size_t base = 0;
+  std::size_t missing = 0;
   for (std::size_t l = 0; l < work.size(); ++l) {
     layer_work& w = work[l];
     w.problem = problems[l];
@@ -334,14 +347,21 @@ result<balance_plan> plan_balance(const balance_input& input) {
     set_present(input, l, w);
     ATOLL_TRY(explore(input, w, l));
     if (!w.is_empty) base += w.path.front().moved;
+    missing += w.missing;
   }
   const bool is_short = base > moves;
+  // What is built anew cannot stop half-way.
+  for (layer_work& w : work)
+    if (is_short && !w.is_empty) w.anew.reset();
   std::size_t late = decide(work, is_short ? 0 : moves - base, input.options.hysteresis);
   balance_plan plan;
   for (std::size_t l = 0; l < work.size(); ++l) {
     const layer_work& w = work[l];
+    // What is missing in the layers to come is kept for them.
+    missing -= w.missing;
+    const std::size_t here = std::max(w.missing, moves - std::min(moves, missing));
     const layer_state state =
-        carry_out(w, 1 + input.options.tolerance, is_short ? moves : no_limit, is_short ? 0 : late);
+        carry_out(w, 1 + input.options.tolerance, is_short ? here : no_limit, is_short ? 0 : late);
     if (!w.is_empty) {
       moves -= std::min(moves, state.moved());
       const std::size_t planned = moves_at(w, w.steps);

@@ -11,7 +11,7 @@
 //  4. every expert lives in two failure domains, where memory holds two copies of each (option
 //     cover); where it holds fewer, cover gets what balance leaves;
 //  5. balance, where it gains more than the hysteresis.
-// 3 to 5 move no more experts than the budget. A copy is given up only where its place is needed.
+// 3 to 5 move no more experts than 2 leaves of the budget. A copy is given up only where its place is needed.
 // Shares are best possible for the copies there are; changing them moves nothing.
 #pragma once
 
@@ -80,7 +80,7 @@ struct balance_options {
 struct balance_input {
   std::vector<std::vector<double>> loads;  // (layers, experts): rows, of any unit; >= 0
   std::vector<balance_node> nodes;
-  /// Empty (nothing is placed yet), or one list a layer.
+  /// Empty (nothing is placed yet, and no budget holds), or one list a layer.
   std::vector<std::vector<balance_copy>> present = {};
   /// Layers with bans or fixed experts are changed step by step only, never placed from nothing.
   std::vector<balance_ban> barred = {};

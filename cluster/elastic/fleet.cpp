@@ -231,7 +231,7 @@ void ruling::make_pins() {
 
 balance_input ruling::take() {
   out_.nodes = nodes_.nodes();
-  out_.expert_bytes = 1;  // capacities are counted in experts
+  out_.expert_bytes = std::max<std::uint64_t>(input_.expert_bytes, 1);
   if (!absent_.empty()) {
     double slowest = out_.nodes.front().speed;
     for (const balance_node& node : out_.nodes) slowest = std::min(slowest, node.speed);
@@ -251,9 +251,8 @@ balance_input ruling::take() {
     out_.barred.push_back({.layer = layer_of(i), .expert = expert_of(i), .node = node});
   const elastic_limits& limits = input_.limits;
   out_.options = {.cover = input_.copies >= 2,
-                  .moved_experts_max = std::min<std::uint64_t>(
-                      limits.moved_experts_max,
-                      limits.moved_bytes_max / std::max<std::uint64_t>(input_.expert_bytes, 1)),
+                  .moved_experts_max = limits.moved_experts_max,
+                  .moved_bytes_max = limits.moved_bytes_max,
                   .hysteresis = limits.hysteresis};
   return std::move(out_);
 }
@@ -282,7 +281,7 @@ fleet::fleet(const elastic_input& input) : node_of_(input.groups.size(), 0) {
       capacity += input.groups[g].capacity;
       node_of_[g] = static_cast<std::uint32_t>(nodes_.size());
     }
-    node.memory_bytes = capacity;
+    node.memory_bytes = capacity * std::max<std::uint64_t>(input.expert_bytes, 1);
     speed_ += node.speed;
     nodes_.push_back(std::move(node));
     capacities_.push_back(capacity);

@@ -288,6 +288,87 @@ TEST(balance, replaces_what_is_lost_whatever_the_budget) {
   for (const balance_move& m : plan.moves) EXPECT_EQ(m.reason, move_reason::missing);
 }
 
+/// A few rules at once, on random clusters.
+balance_input hard_input(random_source& random) {
+  const cluster_shape shape{.layers = 1 + random.below(3),
+                            .experts = 4 + random.below(20),
+                            .nodes = 3 + random.below(6),
+                            .slots = 4 + random.below(10),
+                            .domains = 1 + random.below(4)};
+  balance_input input = random_input(shape, random);
+  const bool is_lossy = random.below(4) == 0;
+  for (std::size_t l = 0; l < shape.layers; ++l) {
+    input.present.push_back(random_present(shape, random, shape.experts + random.below(6)));
+    if (is_lossy)
+      std::erase_if(input.present[l], [&](const auto&) { return random.below(6) == 0; });
+    for (balance_copy& c : input.present[l]) c.is_pinned = random.below(20) == 0;
+  }
+  input.options.cover = random.below(2) == 0;
+  if (random.below(4) == 0) input.nodes[1].intake = node_intake::draining;
+  if (random.below(4) == 0) input.nodes[0].intake = node_intake::closed;
+  if (random.below(4) == 0)
+    for (balance_node& node : input.nodes)
+      node.memory_bytes =
+          100 * (1 + shape.layers * shape.experts * (100 + random.below(50)) / 100 / shape.nodes);
+  input.options.moved_experts_max = random.below(20);
+  return input;
+}
+
+TEST(balance, budgets_hold_beside_drains_cover_holes_and_little_memory) {
+  random_source random{20};
+  for (int round = 0; round < 3000; ++round) {
+    const balance_input input = hard_input(random);
+    const auto plan = plan_balance(input);
+    if (!plan) continue;  // memory too small
+    std::size_t missing = 0;
+    for (const balance_move& m : plan->moves) missing += m.reason == move_reason::missing ? 1 : 0;
+    EXPECT_LE(plan->moved_experts, std::max(input.options.moved_experts_max, missing)) << round;
+  }
+}
+
+TEST(balance, makes_no_copy_that_is_barred_and_no_further_one_of_a_fixed_expert) {
+  random_source random{21};
+  std::size_t moves = 0;
+  for (int round = 0; round < 400; ++round) {
+    SCOPED_TRACE(round);
+    balance_input input = hard_input(random);
+    input.options.moved_experts_max = 1000;
+    placed barred;
+    std::set<std::pair<std::uint32_t, std::uint32_t>> fixed;
+    for (std::uint32_t l = 0; l < input.loads.size(); ++l) {
+      for (std::uint32_t e = 0; e < input.loads[l].size(); ++e) {
+        const auto node = static_cast<std::uint32_t>(random.below(input.nodes.size()));
+        if (random.below(2) == 0) {
+          input.barred.push_back({l, e, node});
+          barred.emplace(l, e, node);
+        }
+        if (random.below(4) > 0) continue;
+        input.fixed.push_back({l, e});
+        fixed.emplace(l, e);
+      }
+    }
+    const auto plan = plan_balance(input);
+    if (!plan) continue;
+    moves += plan->moves.size();
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> made;
+    for (const balance_move& m : plan->moves) {
+      EXPECT_EQ(barred.count({m.layer, m.expert, m.to}), 0U);
+      ++made[{m.layer, m.expert}];
+    }
+    for (const balance_drop& d : plan->drops)
+      if (made[{d.layer, d.expert}] > 0) --made[{d.layer, d.expert}];
+    for (const auto& [who, count] : made)
+      if (fixed.count(who) != 0) {
+        const auto& before = input.present[who.first];
+        const bool had = std::any_of(before.begin(), before.end(), [e = who.second](const auto& c) {
+          return c.expert == e;
+        });
+        EXPECT_LE(count, had ? 0U : 1U);
+      }
+  }
+  EXPECT_GT(moves, 1000U);
+}
+
 TEST(balance, divides_memory_over_all_layers) {
   random_source random{8};
   for (int round = 0; round < 20; ++round) {
