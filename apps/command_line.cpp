@@ -509,6 +509,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_node(app, choose_command);
   add_experts(app, choose_command);
   add_events(app, choose_command);
+  add_audit(app, choose_command);
   add_local(app, choose_command);
   add_plan(app, *a);
   add_version(app, *a);

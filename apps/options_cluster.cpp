@@ -310,6 +310,18 @@ void add_events(CLI::App& root, const choose& chosen) {
   app.callback([o, chosen] { chosen(command{[given = *o] { return ops::run_events(given); }}); });
 }
 
+void add_audit(CLI::App& root, const choose& chosen) {
+  CLI::App& app = *root.add_subcommand("audit", "who changed what in the cluster");
+  app.footer("Every change by the API, and every machine that joined. The latest 1,024 are told;\n"
+             "more are in audit.jsonl and audit.1.jsonl of the coordinator's directory.\n\n"
+             "Examples:\n  atoll audit\n  atoll audit --since 120 --json");
+  const auto o = std::make_shared<ops::audit_options>();
+  app.add_option("--since", o->since, "entries after this number (default: the latest)");
+  app.add_option("--limit", o->limit, "so many at most")->capture_default_str();
+  add_operator(app, o->at);
+  app.callback([o, chosen] { chosen(command{[given = *o] { return ops::run_audit(given); }}); });
+}
+
 void add_local(CLI::App& root, const choose& chosen) {
   CLI::App& local = *root.add_subcommand("local", "a cluster on this machine");
   local.require_subcommand(1);

@@ -11,6 +11,7 @@ void add_cluster(CLI::App& root, const choose& chosen);
 void add_join_token(CLI::App& root, const choose& chosen);
 void add_node(CLI::App& root, const choose& chosen);
 void add_events(CLI::App& root, const choose& chosen);
+void add_audit(CLI::App& root, const choose& chosen);
 /// `expert` and `operation`.
 void add_experts(CLI::App& root, const choose& chosen);
 void add_local(CLI::App& root, const choose& chosen);

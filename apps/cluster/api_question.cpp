@@ -10,6 +10,8 @@
 namespace atl::ops {
 
 std::optional<error> trouble_of(const api_backend& on) {
+  if (on.audit != nullptr)
+    if (auto trouble = on.audit->trouble()) return trouble;
   return on.trouble ? on.trouble() : std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 
 #include "apps/cluster/api_fields.hpp"
 #include "apps/cluster/api_question.hpp"
+#include "apps/cluster/audit_api.hpp"
 #include "apps/cluster/event_api.hpp"
 #include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/node_api.hpp"
@@ -54,7 +55,7 @@ public:
   void handle(http::request&& request, std::shared_ptr<http::exchange> answer);
 
 private:
-  void ask(const call& c, question q, bool is_read);
+  void ask(const call& c, question q, std::optional<audit_entry> noted);
   void events(call&& c) { events_->handle(std::move(c)); }
   void join(call&& c);
   void renew(call&& c);
@@ -95,6 +96,7 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"POST", "/api/v1/experts/{id}/pin", access::admin, pin_expert},
       {"POST", "/api/v1/experts/{id}/unpin", access::admin, unpin_expert},
       {"GET", "/api/v1/placement", access::read, get_placement},
+      {"GET", "/api/v1/audit", access::admin, list_audit},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
       {"POST", "/api/v1/join", access::token, nullptr, &impl::join},
       {"POST", "/api/v1/renew", access::token, nullptr, &impl::renew},
@@ -164,29 +166,33 @@ void cluster_api::impl::handle(http::request&& request, std::shared_ptr<http::ex
   auto made = m.to->make(c, on_);
   if (made.has_value() && !is_read) made = once(c, std::move(*made));
   if (made.has_error()) return c.answer->reply(to_response(made.error(), false));
+  std::optional<audit_entry> noted;
   if (!is_read) {
-    const auto key = on_.keys->find(serve::bearer_token(c.request));
+    noted = audit_of(c, on_);
     log_event(log_level::info,
               "operator's request",
-              {{"method", c.request.method},
-               {"path", c.request.path},
-               {"key", key ? key->name : std::string{}},
-               {"from", c.request.peer}});
+              {{"what", noted->what}, {"key", noted->who}, {"from", noted->from}});
   }
   if (const auto trouble = trouble_of(on_); trouble && !is_read)
     return c.answer->reply(to_response(not_now(*trouble), false));
-  ask(c, std::move(*made), is_read);
+  ask(c, std::move(*made), std::move(noted));
 }
 
-void cluster_api::impl::ask(const call& c, question q, bool is_read) {
+/// An entry: of a change, which is written down before it is answered.
+void cluster_api::impl::ask(const call& c, question q, std::optional<audit_entry> noted) {
   const auto outcome = std::make_shared<result<api_reply>>(error{errc::internal, "no answer"});
   const auto answer = c.answer;
   const auto sent = on_.control(
       [outcome, q = std::move(q)](cluster::control& s, time_point_ns now) { *outcome = q(s, now); },
-      [outcome, answer, is_read](const result<void>& done) {
-        if (outcome->has_error()) return answer->reply(to_response(outcome->error(), true));
-        if (done.has_error() && !is_read) return answer->reply(to_response(done.error(), false));
-        answer->reply(to_response(**outcome));
+      [outcome, answer, noted = std::move(noted), me = shared_from_this()](
+          const result<void>& done) mutable {
+        const bool is_lost = done.has_error() && noted.has_value() && outcome->has_value();
+        http::response said = outcome->has_error() ? to_response(outcome->error(), true)
+                              : is_lost            ? to_response(done.error(), false)
+                                                   : to_response(**outcome);
+        if (!noted) return answer->reply(std::move(said));
+        if (outcome->has_value()) noted->operation = (*outcome)->made;
+        answer_audited(me->on_, std::move(*noted), std::move(said), answer);
       });
   if (sent.has_error()) answer->reply(to_response(sent.error(), false));
 }
@@ -205,24 +211,33 @@ void cluster_api::impl::join(call&& c) {
   if (asked.has_error()) return refuse("", asked.error());
   if (const auto trouble = trouble_of(on_)) return refuse(asked->name, not_now(*trouble));
   const auto outcome = std::make_shared<result<node_id>>(error{errc::internal, "no answer"});
-  const auto sent =
-      on_.control([outcome, r = *asked](cluster::control& s,
-                                        time_point_ns) { *outcome = enrolment::admit(s, r); },
-                  [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
-                      const result<void>& done) {
-                    if (outcome->has_error()) return refuse(r.name, outcome->error());
-                    if (done.has_error()) return refuse(r.name, done.error());
-                    auto welcome = me->on_.joins->welcome(r, **outcome);
-                    if (welcome.has_error()) return refuse(r.name, welcome.error());
-                    log_event(log_level::info,
-                              "a machine was let in",
-                              {{"name", r.name},
-                               {"node", (*outcome)->value},
-                               {"roles", roles_text(r.role_bits)},
-                               {"token", r.token_id},
-                               {"from", peer}});
-                    answer->reply(to_response(api_reply{200, std::move(*welcome)}));
-                  });
+  const auto sent = on_.control(
+      [outcome, r = *asked](cluster::control& s, time_point_ns) {
+        *outcome = enrolment::admit(s, r);
+      },
+      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
+          const result<void>& done) {
+        if (outcome->has_error()) return refuse(r.name, outcome->error());
+        if (done.has_error()) return refuse(r.name, done.error());
+        auto welcome = me->on_.joins->welcome(r, **outcome);
+        if (welcome.has_error()) return refuse(r.name, welcome.error());
+        log_event(log_level::info,
+                  "a machine was let in",
+                  {{"name", r.name},
+                   {"node", (*outcome)->value},
+                   {"roles", roles_text(r.role_bits)},
+                   {"token", r.token_id},
+                   {"from", peer}});
+        audit_entry noted;
+        noted.unix_ms = me->on_.unix_ms();
+        noted.who = "join token " + r.token_id;
+        noted.from = peer;
+        noted.what = "POST /api/v1/join";
+        noted.outcome = "node " + std::to_string((*outcome)->value) + " (" + r.name +
+                        ") was let in as " + roles_text(r.role_bits);
+        answer_audited(
+            me->on_, std::move(noted), to_response(api_reply{200, std::move(*welcome)}), answer);
+      });
   if (sent.has_error()) refuse(asked->name, sent.error());
 }
 
@@ -240,12 +255,23 @@ void cluster_api::impl::renew(call&& c) {
       [outcome, node = *asked->facts.node](cluster::control& s, time_point_ns now) {
         *outcome = enrolment::check_member(s, node, now);
       },
-      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer](
-          const result<void>&) {
+      [outcome,
+       refuse,
+       me = shared_from_this(),
+       r = *asked,
+       answer = c.answer,
+       peer = c.request.peer](const result<void>&) {
         if (outcome->has_error()) return refuse(outcome->error());
         auto fresh = me->on_.joins->renew(r);
         if (fresh.has_error()) return refuse(fresh.error());
-        answer->reply(to_response(api_reply{200, std::move(*fresh)}));
+        audit_entry noted;
+        noted.unix_ms = me->on_.unix_ms();
+        noted.who = "node " + std::to_string(r.facts.node->value);
+        noted.from = peer;
+        noted.what = "POST /api/v1/renew";
+        noted.outcome = "its certificate was renewed";
+        answer_audited(
+            me->on_, std::move(noted), to_response(api_reply{200, std::move(*fresh)}), answer);
       });
   if (sent.has_error()) refuse(sent.error());
 }
@@ -260,7 +286,7 @@ void cluster_api::impl::ready(call&& c) {
       [](cluster::control&, time_point_ns) -> result<api_reply> {
         return api_reply{200, json::object{{"status", "ok"}}};
       },
-      true);
+      std::nullopt);
 }
 
 void cluster_api::impl::document(call&& c) {

@@ -5,6 +5,7 @@
 // Threads: handle() and check() on the server's I/O thread.
 #pragma once
 
+#include "apps/cluster/audit_log.hpp"
 #include "apps/cluster/enrolment.hpp"
 #include "apps/http/message.hpp"
 #include "apps/serve/keys.hpp"
@@ -32,6 +33,8 @@ struct api_backend {
   std::function<std::optional<error>()> trouble;
   const serve::key_store* keys = nullptr;
   const enrolment* joins = nullptr;
+  /// Where changes are written down; null: nowhere. Outlives the API.
+  audit_log* audit = nullptr;
   /// Runs a function on the I/O thread after a while.
   std::function<void(std::chrono::milliseconds, std::function<void()>)> after;
   std::function<std::int64_t()> unix_ms;

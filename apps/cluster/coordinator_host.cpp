@@ -94,6 +94,7 @@ result<std::unique_ptr<coordinator_host>> coordinator_host::open(const std::stri
   ATOLL_ASSIGN(made->keys_, serve::key_store::open(dir + "/keys"));
   ATOLL_ASSIGN(auto journal, journal_writer::open(system_disk(), dir + "/journal", card->id));
   made->journal_ = std::move(journal.writer);
+  ATOLL_ASSIGN(made->audit_, audit_log::open(system_disk(), dir + "/audit"));
   made->restored_ = std::move(journal.restored);
   for (const auto& [id, n] : made->restored_.nodes)
     if (n.is_removed) made->removed_.insert(id);
@@ -149,6 +150,7 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
   };
   b.trouble = [journal = journal_.get()] { return journal->trouble(); };
   b.keys = keys_.get();
+  b.audit = audit_.get();
   b.joins = joins_.get();
   b.after = [this](std::chrono::milliseconds delay, std::function<void()> what) {
     const std::lock_guard lock{http_mutex_};
@@ -205,10 +207,12 @@ void coordinator_host::close() {
   api_.reset();
   // Its answers hold the coordinator's actor, which ends next.
   if (journal_) journal_->close();
+  if (audit_) audit_->wait_idle();
 }
 
 void coordinator_host::tick(actors::node& on) {
   if (journal_->trouble()) journal_->look();
+  if (audit_->trouble()) audit_->look();
   if (journal_->should_compact()) {
     const auto asked = on.control({[journal = journal_.get()](cluster::control& c, time_point_ns) {
                                      journal->compact(c.snapshot());

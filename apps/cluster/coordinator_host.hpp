@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/node.hpp"
+#include "apps/cluster/audit_log.hpp"
 #include "apps/cluster/cluster_api.hpp"
 #include "apps/cluster/enrolment.hpp"
 #include "apps/cluster/journal_writer.hpp"
@@ -68,7 +69,8 @@ private:
   cluster_card card_;
   transport::tls::authority authority_;
   std::unique_ptr<serve::key_store> keys_;
-  std::unique_ptr<journal_writer> journal_;
+  std::unique_ptr<audit_log> audit_;
+  std::unique_ptr<journal_writer> journal_;  // before the audit log, to which its answers go
   cluster::durable_state restored_;
   std::vector<std::string> names_;  // in the API's certificate
   std::int64_t certificate_due_s_ = 0;

@@ -11,6 +11,7 @@
 //   cluster.json    id and name of the cluster; ca.key: secret of its authority
 //   keys            hashes of the keys of its API (apps/serve/keys.hpp)
 //   journal         what the cluster must not forget (cluster/journal.hpp)
+//   audit.jsonl, audit.1.jsonl   who changed what (apps/cluster/audit_log.hpp)
 //   addresses.json  where it listened, so that it listens there again
 //   api.pem, api.key    certificate of its API, made at each start
 #pragma once

@@ -80,13 +80,14 @@ bool wants_stream(const http::request& request) {
 
 void stream_forward::handle(http::request&& request, std::shared_ptr<http::exchange> answer) {
   const std::lock_guard lock{mutex_};
-  streams_.remove_if([](const stream& s) { return s.has_ended.load(); });
+  streams_.remove_if([](const stream& s) { return s.has_ended; });
   if (streams_.size() == streams_most)
     return answer->reply(serve::problem(503, "not now", "too many clients wait for events"));
   stream& made = streams_.emplace_back();
   made.thread = std::jthread{[this, &made, asked = std::move(request), to = std::move(answer)](
                                  const std::stop_token& stop) {
     run(stop, asked, to);
+    const std::lock_guard ending{mutex_};
     made.has_ended = true;
   }};
 }

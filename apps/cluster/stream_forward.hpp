@@ -5,7 +5,6 @@
 
 #include "apps/http/message.hpp"
 
-#include <atomic>
 #include <cstddef>
 #include <list>
 #include <memory>
@@ -35,7 +34,7 @@ public:
 
 private:
   struct stream {
-    std::atomic<bool> has_ended{false};
+    bool has_ended = false;
     std::jthread thread;
   };
 

@@ -4,6 +4,8 @@
 
 #include "apps/cluster/cluster_api.hpp"
 #include "apps/serve/keys.hpp"
+#include "tests/support/memory_disk.hpp"
+#include "tests/unit/apps/cluster/kept_answer.hpp"
 #include "transport/tls/join_token.hpp"
 #include "transport/wire/control.hpp"
 
@@ -25,23 +27,6 @@ namespace tls = transport::tls;
 namespace wire = transport::wire;
 
 inline constexpr std::int64_t start_ms = 1'790'000'000'000;
-
-class kept_answer final : public http::exchange {
-public:
-  void reply(http::response whole) override { got = std::move(whole); }
-  void begin_stream(http::response head) override { stream = std::move(head); }
-  bool write(std::string piece) override {
-    if (is_gone) return false;
-    pieces += piece;
-    return true;
-  }
-  void end_stream() override { is_ended = true; }
-  void abort() override {}
-  void when_gone(std::function<void()>) override {}
-  std::optional<http::response> got, stream;
-  std::string pieces;
-  bool is_gone = false, is_ended = false;
-};
 
 class cluster_api_test : public ::testing::Test {
 protected:
@@ -85,6 +70,8 @@ protected:
     };
     b.trouble = [this] { return trouble_; };
     b.keys = keys_.get();
+    log_ = std::move(*audit_log::open(audit_files_, "d/audit"));
+    b.audit = log_.get();
     b.expert_rows = [] { return std::vector<std::vector<std::uint64_t>>{{}, {3, 0, 4}}; };
     b.joins = joins_.get();
     b.after = [this](std::chrono::milliseconds, std::function<void()> what) {
@@ -132,6 +119,7 @@ protected:
       answer->reply(std::move(*refused));
     } else {
       api_->handle(std::move(r), answer);
+      log_->wait_idle();  // it answers then
     }
     return answer;
   }
@@ -241,6 +229,8 @@ protected:
   std::optional<error> trouble_;
   bool is_gone_ = false;
   tls::key_and_request request_;
+  std::shared_ptr<test::memory_disk> audit_files_ = std::make_shared<test::memory_disk>();
+  std::unique_ptr<audit_log> log_;
   std::unique_ptr<cluster_api> api_;
 };
 

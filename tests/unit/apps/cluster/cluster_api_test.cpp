@@ -366,6 +366,8 @@ TEST_F(cluster_api_test, its_answers_have_the_fields_that_the_description_names)
   expect_fields(d, "Version", ask("GET", "/version").o());
   const reply events = ask("GET", "/api/v1/events");
   expect_fields(d, "Event", events.o().at("items").at(0).as_object());
+  const reply audit = ask("GET", "/api/v1/audit");
+  expect_fields(d, "AuditEntry", audit.o().at("items").at(0).as_object());
   const reply token = ask("POST", "/api/v1/join-tokens", R"({"roles":["expert"]})");
   expect_fields(d, "NewJoinToken", token.o());
   const reply in =
