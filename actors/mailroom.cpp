@@ -78,6 +78,7 @@ transport::transport& mailroom::link(path_index path) {
 }
 
 void mailroom::set_members(const transport::wire::members& all) {
+  if (links_.told) links_.told(all);
   std::set<node_id> named;
   // Dropped outside the lock: closing an endpoint may call back.
   std::vector<std::shared_ptr<transport::endpoint>> closed;

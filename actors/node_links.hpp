@@ -4,7 +4,9 @@
 
 #include "transport/address_book.hpp"
 #include "transport/transport.hpp"
+#include "transport/wire/control.hpp"
 
+#include <functional>
 #include <memory>
 
 namespace atl::actors {
@@ -16,6 +18,9 @@ struct node_links {
   std::shared_ptr<transport::transport> own;
   /// What the transports look peers up in; empty where they do not need to.
   std::shared_ptr<transport::address_book> book;
+  /// Told each list of members, before frames count by it: whom the transports must not believe is
+  /// in it. Empty where they do not need to know. Any thread; returns at once.
+  std::function<void(const transport::wire::members&)> told = {};
 };
 
 }  // namespace atl::actors

@@ -506,6 +506,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_key(app, choose_command);
   add_cluster(app, choose_command);
   add_join_token(app, choose_command);
+  add_certificate(app, choose_command);
   add_node(app, choose_command);
   add_experts(app, choose_command);
   add_events(app, choose_command);

@@ -282,6 +282,31 @@ void add_join_token(CLI::App& root, const choose& chosen) {
       [r, chosen] { chosen(command{[given = *r] { return ops::run_token_revoke(given); }}); });
 }
 
+void add_certificate(CLI::App& root, const choose& chosen) {
+  CLI::App& certificate =
+      *root.add_subcommand("certificate", "certificates by which nodes know each other");
+  certificate.require_subcommand(1);
+
+  CLI::App& list = *certificate.add_subcommand("list", "those of nodes that have not run out");
+  const auto l = std::make_shared<ops::operator_options>();
+  add_operator(list, *l);
+  list.callback(
+      [l, chosen] { chosen(command{[given = *l] { return ops::run_certificate_list(given); }}); });
+
+  CLI::App& revoke = *certificate.add_subcommand("revoke", "no node believes it any more");
+  revoke.footer("All nodes hear of it at once, and end the connections of who shows it. A node\n"
+                "that has no other certificate ends, and joins again with a new token and an\n"
+                "empty state directory. All certificates of a node have one key: if that got\n"
+                "out, remove the node (`atoll node remove`), which revokes them all.\n\n"
+                "Example:\n  atoll certificate revoke 4f0c6f1d2b7a4be0a1f3c5d7e9b10325");
+  const auto r = std::make_shared<ops::certificate_options>();
+  revoke.add_option("SERIAL", r->serial, "as `list` shows it")->required();
+  add_operator(revoke, r->at);
+  revoke.callback([r, chosen] {
+    chosen(command{[given = *r] { return ops::run_certificate_revoke(given); }});
+  });
+}
+
 void add_node(CLI::App& root, const choose& chosen) {
   CLI::App& node = *root.add_subcommand("node", "be a node, and look after nodes");
   node.require_subcommand(1);

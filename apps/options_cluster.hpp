@@ -9,6 +9,7 @@ namespace atl::apps {
 
 void add_cluster(CLI::App& root, const choose& chosen);
 void add_join_token(CLI::App& root, const choose& chosen);
+void add_certificate(CLI::App& root, const choose& chosen);
 void add_node(CLI::App& root, const choose& chosen);
 void add_events(CLI::App& root, const choose& chosen);
 void add_audit(CLI::App& root, const choose& chosen);

@@ -3,6 +3,7 @@
 #include "apps/cluster/api_fields.hpp"
 #include "apps/cluster/api_question.hpp"
 #include "apps/cluster/audit_api.hpp"
+#include "apps/cluster/certificate_api.hpp"
 #include "apps/cluster/event_api.hpp"
 #include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/node_api.hpp"
@@ -83,6 +84,8 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/join-tokens", access::read, list_tokens},
       {"POST", "/api/v1/join-tokens", access::admin, create_token},
       {"DELETE", "/api/v1/join-tokens/{id}", access::admin, revoke_token},
+      {"GET", "/api/v1/certificates", access::read, list_certificates},
+      {"POST", "/api/v1/certificates/{id}/revoke", access::admin, revoke_certificate},
       {"GET", "/api/v1/load", access::read, get_load},
       {"GET", "/api/v1/operations", access::read, list_operations},
       {"GET", "/api/v1/operations/{id}", access::read, get_operation},
@@ -210,21 +213,25 @@ void cluster_api::impl::join(call&& c) {
   };
   if (asked.has_error()) return refuse("", asked.error());
   if (const auto trouble = trouble_of(on_)) return refuse(asked->name, not_now(*trouble));
-  const auto outcome = std::make_shared<result<node_id>>(error{errc::internal, "no answer"});
+  struct outcome {
+    node_id node;
+    result<json::object> welcome = error{errc::internal, "no answer"};
+  };
+  const auto made = std::make_shared<outcome>();
   const auto sent = on_.control(
-      [outcome, r = *asked](cluster::control& s, time_point_ns) {
-        *outcome = enrolment::admit(s, r);
+      [made, joins = on_.joins, r = *asked](cluster::control& s, time_point_ns) {
+        const auto node = enrolment::admit(s, r);
+        if (node.has_value()) made->node = *node;
+        made->welcome = node.has_value() ? joins->welcome(s, r, *node) : node.error();
       },
-      [outcome, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
+      [made, refuse, me = shared_from_this(), r = *asked, answer = c.answer, peer](
           const result<void>& done) {
-        if (outcome->has_error()) return refuse(r.name, outcome->error());
+        if (made->welcome.has_error()) return refuse(r.name, made->welcome.error());
         if (done.has_error()) return refuse(r.name, done.error());
-        auto welcome = me->on_.joins->welcome(r, **outcome);
-        if (welcome.has_error()) return refuse(r.name, welcome.error());
         log_event(log_level::info,
                   "a machine was let in",
                   {{"name", r.name},
-                   {"node", (*outcome)->value},
+                   {"node", made->node.value},
                    {"roles", roles_text(r.role_bits)},
                    {"token", r.token_id},
                    {"from", peer}});
@@ -233,10 +240,12 @@ void cluster_api::impl::join(call&& c) {
         noted.who = "join token " + r.token_id;
         noted.from = peer;
         noted.what = "POST /api/v1/join";
-        noted.outcome = "node " + std::to_string((*outcome)->value) + " (" + r.name +
+        noted.outcome = "node " + std::to_string(made->node.value) + " (" + r.name +
                         ") was let in as " + roles_text(r.role_bits);
-        answer_audited(
-            me->on_, std::move(noted), to_response(api_reply{200, std::move(*welcome)}), answer);
+        answer_audited(me->on_,
+                       std::move(noted),
+                       to_response(api_reply{200, std::move(*made->welcome)}),
+                       answer);
       });
   if (sent.has_error()) refuse(asked->name, sent.error());
 }
@@ -250,20 +259,20 @@ void cluster_api::impl::renew(call&& c) {
     answer->reply(to_response(why, false));
   };
   if (asked.has_error()) return refuse(asked.error());
-  const auto outcome = std::make_shared<result<void>>(error{errc::internal, "no answer"});
+  const auto fresh = std::make_shared<result<json::object>>(error{errc::internal, "no answer"});
+  // It is known from now on, and written down when that can be: a full disk outcasts no node.
   const auto sent = on_.control(
-      [outcome, node = *asked->facts.node](cluster::control& s, time_point_ns now) {
-        *outcome = enrolment::check_member(s, node, now);
+      [fresh, joins = on_.joins, r = *asked](cluster::control& s, time_point_ns now) {
+        const auto is_member = enrolment::check_member(s, r.facts, now);
+        *fresh = is_member.has_value() ? joins->renew(s, r) : is_member.error();
       },
-      [outcome,
+      [fresh,
        refuse,
        me = shared_from_this(),
        r = *asked,
        answer = c.answer,
        peer = c.request.peer](const result<void>&) {
-        if (outcome->has_error()) return refuse(outcome->error());
-        auto fresh = me->on_.joins->renew(r);
-        if (fresh.has_error()) return refuse(fresh.error());
+        if (fresh->has_error()) return refuse(fresh->error());
         audit_entry noted;
         noted.unix_ms = me->on_.unix_ms();
         noted.who = "node " + std::to_string(r.facts.node->value);
@@ -271,7 +280,7 @@ void cluster_api::impl::renew(call&& c) {
         noted.what = "POST /api/v1/renew";
         noted.outcome = "its certificate was renewed";
         answer_audited(
-            me->on_, std::move(noted), to_response(api_reply{200, std::move(*fresh)}), answer);
+            me->on_, std::move(noted), to_response(api_reply{200, std::move(**fresh)}), answer);
       });
   if (sent.has_error()) refuse(sent.error());
 }

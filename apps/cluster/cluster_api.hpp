@@ -38,8 +38,9 @@ struct api_backend {
   /// Runs a function on the I/O thread after a while.
   std::function<void(std::chrono::milliseconds, std::function<void()>)> after;
   std::function<std::int64_t()> unix_ms;
-  /// A node's certificates are worth nothing from now on. Any thread.
-  std::function<void(node_id)> removed;
+  /// A certificate is worth nothing from now on, or with an empty serial all of the node's. Any
+  /// thread.
+  std::function<void(const std::string& serial, node_id)> revoked;
   /// Rows that each expert has computed, [layer][expert]; a layer without experts has none.
   std::function<std::vector<std::vector<std::uint64_t>>()> expert_rows;
   std::string name;         // of the cluster, for people

@@ -98,6 +98,8 @@ result<std::unique_ptr<coordinator_host>> coordinator_host::open(const std::stri
   made->restored_ = std::move(journal.restored);
   for (const auto& [id, n] : made->restored_.nodes)
     if (n.is_removed) made->removed_.insert(id);
+  for (const auto& [serial, c] : made->restored_.certificates)
+    if (c.revoked_unix_ms != 0) made->revoked_.insert(serial);
   return made;
 }
 
@@ -157,10 +159,14 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
     if (http_) http_->post_after(delay, std::move(what));
   };
   b.unix_ms = unix_time_ms;
-  b.removed = [this, told = o.removed](node_id node) {
+  b.revoked = [this, told = o.revoked](const std::string& serial, node_id node) {
     {
       const std::lock_guard lock{mutex_};
-      removed_.insert(node);
+      if (serial.empty()) {
+        removed_.insert(node);
+      } else {
+        revoked_.insert(serial);
+      }
     }
     if (told) told();
   };
@@ -243,9 +249,9 @@ void coordinator_host::reload() {
   }
 }
 
-bool coordinator_host::is_removed(node_id node) const {
+bool coordinator_host::is_revoked(const std::string& serial, node_id node) const {
   const std::lock_guard lock{mutex_};
-  return removed_.count(node) > 0;
+  return removed_.count(node) > 0 || revoked_.count(serial) > 0;
 }
 
 }  // namespace atl::ops

@@ -1,5 +1,5 @@
 // What the process of a coordinator has besides the actor: the cluster's authority, the journal,
-// and the API over HTTPS with a certificate of its own making. One thread, but for is_removed().
+// and the API over HTTPS with a certificate of its own making. One thread, but for is_revoked().
 #pragma once
 
 #include "actors/node.hpp"
@@ -43,7 +43,7 @@ public:
     std::vector<std::string> advertise;  // further names and addresses that it is reached by
     join_terms terms;
     std::string model_name;
-    std::function<void()> removed;  // a node was; any thread
+    std::function<void()> revoked;  // a certificate was, or a node removed; any thread
   };
   /// Takes requests from now on, until close(). The node outlives that.
   result<void> listen(const api_options& o, actors::node& on);
@@ -60,7 +60,7 @@ public:
   void reload();
 
   /// Any thread.
-  bool is_removed(node_id node) const;
+  bool is_revoked(const std::string& serial, node_id node) const;
 
 private:
   result<void> issue_api_certificate();
@@ -76,6 +76,7 @@ private:
   std::int64_t certificate_due_s_ = 0;
   mutable std::mutex mutex_;
   std::set<node_id> removed_;
+  std::set<std::string> revoked_;                        // serials
   std::vector<std::vector<std::uint64_t>> expert_rows_;  // as of the last tick
   std::string url_;
   std::unique_ptr<enrolment> joins_;

@@ -2,6 +2,7 @@
 
 #include "apps/cluster/api_fields.hpp"
 #include "apps/cluster/roles.hpp"
+#include "cluster/certificates.hpp"
 #include "transport/tls/join_token.hpp"
 #include "transport/tls/renewal.hpp"
 
@@ -62,7 +63,8 @@ result<node_id> enrolment::admit(cluster::control& on, const join_request& r) {
   return on.admit(r.name, r.role_bits);
 }
 
-result<std::string> enrolment::issue(const std::string& csr,
+result<std::string> enrolment::issue(cluster::control& on,
+                                     const std::string& csr,
                                      node_id node,
                                      const std::vector<std::string>& roles) const {
   tls::certificate_order order;
@@ -70,11 +72,19 @@ result<std::string> enrolment::issue(const std::string& csr,
   order.node = node;
   order.roles = roles;
   order.lifetime = terms_.certificate_time;
-  return authority_.issue(order, unix_s_());
+  const std::int64_t now_s = unix_s_();
+  ATOLL_ASSIGN(std::string certificate, authority_.issue(order, now_s));
+  ATOLL_ASSIGN(const auto facts, tls::read_facts(certificate));
+  ATOLL_TRY(on.note_certificate({.serial = facts.serial,
+                                 .node = node,
+                                 .issued_unix_ms = now_s * 1000,
+                                 .not_after_unix_ms = facts.not_after_unix_s * 1000}));
+  return certificate;
 }
 
-result<json::object> enrolment::welcome(const join_request& r, node_id node) const {
-  ATOLL_ASSIGN(const std::string certificate, issue(r.csr, node, r.roles));
+result<json::object>
+enrolment::welcome(cluster::control& on, const join_request& r, node_id node) const {
+  ATOLL_ASSIGN(const std::string certificate, issue(on, r.csr, node, r.roles));
   return json::object{{"cluster", authority_.cluster()},
                       {"node", node.value},
                       {"certificate", certificate},
@@ -101,17 +111,23 @@ result<enrolment::renewal> enrolment::read_renewal(std::string_view body) const 
   return r;
 }
 
-result<void> enrolment::check_member(const cluster::control& on, node_id node, time_point_ns now) {
-  const auto seen = on.view(node, now);
+result<void> enrolment::check_member(const cluster::control& on,
+                                     const tls::certificate_facts& shown,
+                                     time_point_ns now) {
+  const std::string who = "node " + std::to_string(shown.node->value);
+  const auto seen = on.view(*shown.node, now);
   if (seen.has_error() || seen->state == cluster::node_state::removed)
     return error{errc::unauthorised,
-                 "node " + std::to_string(node.value) +
-                     " was removed from the cluster; join again with a new token"};
+                 who + " was removed from the cluster; join again with a new token"};
+  if (cluster::is_revoked(on.kept(), shown.serial, *shown.node))
+    return error{errc::unauthorised,
+                 "certificate " + shown.serial + " of " + who +
+                     " was revoked; join again with a new token and an empty state directory"};
   return {};
 }
 
-result<json::object> enrolment::renew(const renewal& r) const {
-  ATOLL_ASSIGN(const std::string certificate, issue(r.csr, *r.facts.node, r.facts.roles));
+result<json::object> enrolment::renew(cluster::control& on, const renewal& r) const {
+  ATOLL_ASSIGN(const std::string certificate, issue(on, r.csr, *r.facts.node, r.facts.roles));
   return json::object{{"certificate", certificate}, {"ca", authority_.certificate_pem()}};
 }
 

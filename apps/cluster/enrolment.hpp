@@ -53,8 +53,10 @@ public:
   result<join_request> read_join(std::string_view body) const;
   /// Takes a use of the token and gives the node its number. On the coordinator's state.
   static result<node_id> admit(cluster::control& on, const join_request& r);
-  /// Once that is durable.
-  result<boost::json::object> welcome(const join_request& r, node_id node) const;
+  /// Its certificate, which is noted, and all else. To be told once that is durable. On the
+  /// coordinator's state.
+  result<boost::json::object>
+  welcome(cluster::control& on, const join_request& r, node_id node) const;
 
   /// The certificate of POST /api/v1/renew, if it may be renewed by now.
   struct renewal {
@@ -62,13 +64,19 @@ public:
     std::string csr;
   };
   result<renewal> read_renewal(std::string_view body) const;
-  /// Whether the node is one still. On the coordinator's state.
-  static result<void> check_member(const cluster::control& on, node_id node, time_point_ns now);
-  result<boost::json::object> renew(const renewal& r) const;
+  /// Whether the node is one still, and the certificate not revoked. On the coordinator's state.
+  static result<void> check_member(const cluster::control& on,
+                                   const transport::tls::certificate_facts& shown,
+                                   time_point_ns now);
+  /// A certificate, which is noted. errc::overloaded: the node has had too many of late. On the
+  /// coordinator's state.
+  result<boost::json::object> renew(cluster::control& on, const renewal& r) const;
 
 private:
-  result<std::string>
-  issue(const std::string& csr, node_id node, const std::vector<std::string>& roles) const;
+  result<std::string> issue(cluster::control& on,
+                            const std::string& csr,
+                            node_id node,
+                            const std::vector<std::string>& roles) const;
 
   transport::tls::authority authority_;
   join_terms terms_;

@@ -103,11 +103,11 @@ result<question> remove_node(const call& c, const api_backend& on) {
     force = value == "true";
   }
   ATOLL_ASSIGN(const node_id node, node_of(c));
-  return question{[node, force, removed = on.removed, after = on.after](
+  return question{[node, force, revoked = on.revoked, after = on.after](
                       cluster::control& s, time_point_ns now) -> result<api_reply> {
     auto reply = operation_reply(s, s.remove(node, force, now));
     // Its connections end a little later: it is told first.
-    if (reply.has_value() && removed) after(farewell, [removed, node] { removed(node); });
+    if (reply.has_value() && revoked) after(farewell, [revoked, node] { revoked({}, node); });
     return reply;
   }};
 }

@@ -7,9 +7,36 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
 
+#include <mutex>
+#include <set>
 #include <utility>
 
 namespace atl::ops {
+
+/// Whom this node does not believe, and whether others do not believe it.
+struct node_paths::distrust {
+  std::mutex mutex;
+  std::set<std::string> serials;
+  std::set<std::uint32_t> nodes;
+  bool was_refused = false;
+
+  bool is_revoked(const std::string& serial, node_id node) {
+    const std::lock_guard lock{mutex};
+    return serials.count(serial) > 0 || nodes.count(node.value) > 0;
+  }
+  /// Whether there is news.
+  bool take(const transport::wire::members& all) {
+    std::set<std::string> revoked;
+    for (const auto serial : all.revoked) revoked.insert(to_text(serial));
+    std::set<std::uint32_t> removed{all.removed.begin(), all.removed.end()};
+    const std::lock_guard lock{mutex};
+    const bool is_news = revoked != serials || removed != nodes;
+    serials = std::move(revoked);
+    nodes = std::move(removed);
+    return is_news;
+  }
+};
+
 namespace {
 
 using transport::address_book;
@@ -105,17 +132,12 @@ struct made_path {
   transport::tls_transport* inner = nullptr;
 };
 
-result<made_path> make_tls_path(const path_options& o,
+/// What both paths of a node have in common, but for the address.
+result<made_path> make_tls_path(transport::tls_options options,
                                 const std::string& listen,
                                 path_rules rules,
                                 const std::shared_ptr<address_book>& shared) {
-  transport::tls_options options;
   options.listen = listen;
-  options.own = o.own;
-  if (o.is_removed)
-    options.is_revoked = [is_removed = o.is_removed](const std::string&, node_id node) {
-      return is_removed(node);
-    };
   const auto own = std::make_shared<address_book>();
   ATOLL_ASSIGN(auto inner, transport::make_tls_transport(std::move(options), own));
   made_path made;
@@ -130,8 +152,25 @@ result<std::unique_ptr<node_paths>> node_paths::make(const path_options& o) {
   auto p = std::make_unique<node_paths>();
   const auto book = std::make_shared<address_book>();
   p->links_.book = book;
+  p->distrust_ = std::make_shared<distrust>();
+  transport::tls_options tls;
+  tls.own = o.own;
+  tls.is_revoked = o.is_revoked;
+  if (!tls.is_revoked) {
+    tls.is_revoked = [known = p->distrust_](const std::string& serial, node_id node) {
+      return known->is_revoked(serial, node);
+    };
+    // The links end before the paths.
+    p->links_.told = [paths = p.get()](const transport::wire::members& all) {
+      if (paths->distrust_->take(all)) paths->drop_revoked();
+    };
+  }
+  tls.refused_as_revoked = [known = p->distrust_] {
+    const std::lock_guard lock{known->mutex};
+    known->was_refused = true;
+  };
   path_rules control{part::control, o.coordinator, o.coordinator_address, o.self == o.coordinator};
-  ATOLL_ASSIGN(auto control_path, make_tls_path(o, o.control_listen, std::move(control), book));
+  ATOLL_ASSIGN(auto control_path, make_tls_path(tls, o.control_listen, std::move(control), book));
   p->control_ = control_path.inner;
   p->links_.control = std::move(control_path.link);
   if (!o.data) return p;
@@ -139,7 +178,7 @@ result<std::unique_ptr<node_paths>> node_paths::make(const path_options& o) {
     const bool is_v6 = o.data->address.find(':') != std::string::npos;
     const std::string host = is_v6 ? "[" + o.data->address + "]" : o.data->address;
     ATOLL_ASSIGN(auto data_path,
-                 make_tls_path(o, host + ":0", {part::data, o.coordinator, {}, false}, book));
+                 make_tls_path(tls, host + ":0", {part::data, o.coordinator, {}, false}, book));
     p->data_tls_ = data_path.inner;
     p->links_.data = std::move(data_path.link);
     return p;
@@ -173,6 +212,16 @@ void node_paths::introduce(transport::wire::join& presence) const {
 result<void> node_paths::set_credentials(const transport::tls::credentials& fresh) {
   ATOLL_TRY(control_->set_credentials(fresh));
   return data_tls_ == nullptr ? result<void>{} : data_tls_->set_credentials(fresh);
+}
+
+void node_paths::drop_revoked() {
+  control_->drop_revoked();
+  if (data_tls_ != nullptr) data_tls_->drop_revoked();
+}
+
+bool node_paths::was_refused() {
+  const std::lock_guard lock{distrust_->mutex};
+  return std::exchange(distrust_->was_refused, false);
 }
 
 path_addresses split_addresses(const std::string& said) {

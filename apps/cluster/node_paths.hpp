@@ -30,8 +30,9 @@ struct path_options {
   std::string control_listen;       // "192.0.2.7:0"
   std::optional<data_path> data;    // none: this node computes nothing
   transport::tls::credentials own;
-  /// Of the coordinator: whose certificates are worth nothing. Any thread.
-  std::function<bool(node_id)> is_removed;
+  /// Of the coordinator: whose certificates are worth nothing. Other nodes are told by it. Any
+  /// thread.
+  std::function<bool(const std::string& serial, node_id)> is_revoked;
 };
 
 class node_paths {
@@ -46,10 +47,15 @@ public:
   std::string control_address() const { return control_->local_address(); }
   /// Later connections show these.
   result<void> set_credentials(const transport::tls::credentials& fresh);
-  /// Ends connections of nodes that were removed.
-  void drop_removed() { control_->drop_revoked(); }
+  /// Ends connections whose peer is not to be believed any more.
+  void drop_revoked();
+  /// Whether a peer has refused this node's certificate as revoked since it was asked last.
+  bool was_refused();
 
 private:
+  struct distrust;
+
+  std::shared_ptr<distrust> distrust_;
   transport::tls::ticket_key ticket_key_{};
   // Behind the links, which own them.
   transport::tls_transport* control_ = nullptr;

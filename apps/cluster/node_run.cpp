@@ -272,7 +272,10 @@ result<actors::node_setup> node_process::setup(incarnation life) {
   p.control_listen = control_listen_;
   p.data = data_;
   p.own = own_;
-  if (host_) p.is_removed = [host = host_.get()](node_id node) { return host->is_removed(node); };
+  if (host_)
+    p.is_revoked = [host = host_.get()](const std::string& serial, node_id node) {
+      return host->is_revoked(serial, node);
+    };
   ATOLL_ASSIGN(paths_, node_paths::make(p));
 
   life_ = std::make_shared<node_life>(signals_);
@@ -329,7 +332,7 @@ result<void> node_process::host_api() {
   a.terms.heartbeat_ms = card_.heartbeat_ms;
   a.terms.suspect_ms = card_.suspect_ms;
   a.terms.dead_ms = card_.dead_ms;
-  a.removed = [paths = paths_.get()] { paths->drop_removed(); };
+  a.revoked = [paths = paths_.get()] { paths->drop_revoked(); };
   ATOLL_TRY(host_->listen(a, *node_));
   card_.server = host_->url();
   kept.control = paths_->control_address();
@@ -451,6 +454,8 @@ void node_process::tick() {
   manager_.watchdog();
   if (http_) http_->sample();
   if (host_ && node_) host_->tick(*node_);
+  // A handshake says that it is revoked; a renewal says what to do, or ends the matter.
+  if (!host_ && paths_ && paths_->was_refused()) renewal_due_s_ = 0;
   renew();
 }
 

@@ -6,6 +6,7 @@
 #include "apps/output.hpp"
 #include "runtime/base/disk.hpp"
 #include "runtime/base/sizes.hpp"
+#include "transport/wire/control.hpp"
 
 #include <boost/json.hpp>
 
@@ -257,6 +258,34 @@ result<int> run_token_revoke(const token_options& o) {
     if (!is_id) return error{errc::invalid_argument, "ID: the 12 digits that `list` shows"};
     ATOLL_ASSIGN(const json::value done, at.ask("DELETE", "/api/v1/join-tokens/" + o.id));
     return o.at.as_json ? print(done) : print("join token " + o.id + " was revoked\n");
+  });
+}
+
+result<int> run_certificate_list(const operator_options& o) {
+  return with_session(o, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/certificates"));
+    const json::array& items = list_at(all, "items");
+    if (o.as_json) return print(json::value(items));
+    table t{{"SERIAL", "NODE", "STATE", "ISSUED", "NOT AFTER"}};
+    for (const auto& i : items)
+      t.add({text_at(i, "serial"),
+             text_at(i, "node"),
+             text_at(i, "state"),
+             text_at(i, "issued"),
+             text_at(i, "not_after")});
+    return print(t.text());
+  });
+}
+
+result<int> run_certificate_revoke(const certificate_options& o) {
+  return with_session(o.at, [&](operator_session& at) -> result<int> {
+    if (!transport::wire::parse_serial(o.serial))
+      return error{errc::invalid_argument, "SERIAL: the 32 digits that `list` shows"};
+    ATOLL_ASSIGN(const json::value done,
+                 at.ask("POST", "/api/v1/certificates/" + o.serial + "/revoke"));
+    if (o.at.as_json) return print(done);
+    return print("certificate " + o.serial + " of node " + text_at(done, "node") +
+                 " was revoked\n");
   });
 }
 

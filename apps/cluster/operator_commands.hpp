@@ -61,4 +61,11 @@ result<int> run_token_create(const token_options& o);
 result<int> run_token_list(const operator_options& o);
 result<int> run_token_revoke(const token_options& o);
 
+struct certificate_options {
+  operator_options at;
+  std::string serial;  // of revoke
+};
+result<int> run_certificate_list(const operator_options& o);
+result<int> run_certificate_revoke(const certificate_options& o);
+
 }  // namespace atl::ops

@@ -143,6 +143,14 @@ json::object to_json(const cluster::join_token& t, std::int64_t now_unix_ms) {
           {"expires", time_or_null(t.expires_unix_ms)}};
 }
 
+json::object to_json(const cluster::certificate_record& c) {
+  return {{"serial", c.serial},
+          {"node", c.node.value},
+          {"state", c.revoked_unix_ms == 0 ? "valid" : "revoked"},
+          {"issued", time_or_null(c.issued_unix_ms)},
+          {"not_after", time_or_null(c.not_after_unix_ms)}};
+}
+
 json::object to_json(const cluster::cluster_view& v, const std::string& name) {
   json::array nodes, operations;
   for (const auto& n : v.nodes) nodes.push_back(to_json(n));

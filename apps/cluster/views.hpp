@@ -25,6 +25,7 @@ boost::json::object to_json(const cluster::node_view& n);
 boost::json::object to_json(const cluster::operation& o);
 boost::json::object to_json(const cluster::event& e);
 boost::json::object to_json(const cluster::join_token& t, std::int64_t now_unix_ms);
+boost::json::object to_json(const cluster::certificate_record& c);
 /// All of it. "state": healthy or degraded, "reason": why not.
 boost::json::object to_json(const cluster::cluster_view& v, const std::string& name);
 

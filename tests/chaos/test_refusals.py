@@ -307,3 +307,87 @@ def test_a_certificate_of_another_authority(cluster, tmp_path):
         assert refused >= 1
         until("the refusal is said", lambda n=node, at=lines: re.search(
             "certificate|self-signed", "\n".join(log_of(cluster, n).splitlines()[at:])), 5)
+
+
+def tls_to(port, home):
+    """A connection with the certificate of a directory, as that node makes one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(home / "ca.pem")
+    context.load_cert_chain(home / "node.pem", home / "node.key")
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=5 * PATIENCE))
+
+
+def is_greeted(port, sender, life, receiver, home):
+    """Whether a node answers that it is welcome; not, where TLS refuses it."""
+    with contextlib.suppress(OSError):
+        with tls_to(port, home) as there:
+            there.sendall(greeting(sender, life, receiver))
+            said = there.recv(64)
+            return len(said) == 64 and said[6:8] == b"\0\0"
+    return False
+
+
+def ready_stranger(cluster, home, token):
+    joins = Stranger(cluster, home, "--model", MODEL, *token)
+    until("it is ready", lambda: "is ready" in joins.said(), 30)
+    return joins, json.loads((home / "node.json").read_text())["node"]
+
+
+def test_a_removed_node_is_believed_by_nobody(cluster, tmp_path):
+    """Nor by one that has never met it; and what it has open is closed."""
+    home = tmp_path / "gone"
+    gone, number = ready_stranger(cluster, home, make_token(cluster, tmp_path))
+    with gone:
+        life = cluster.operator("node", "show", str(number))["life"]
+        others = [n for n in cluster.nodes if n.role in ("expert", "attention")]
+        doors = [(n, p) for n in others for p in ports_of(n.pid)
+                 if is_greeted(p, number, life, n.id, home)]
+        assert {n.name for n, _ in doors} == {n.name for n in others}
+        kept = [tls_to(port, home) for _, port in doors]
+        for there, (node, _) in zip(kept, doors):
+            there.sendall(greeting(number, life, node.id))
+            assert len(there.recv(64)) == 64
+        gone.process.send_signal(19)  # SIGSTOP: it goes on later, and knows nothing
+        cluster.operator("node", "remove", str(number), "--force")
+        removed = time.monotonic()
+        for there in kept:
+            there.settimeout(5 * PATIENCE)
+            with contextlib.suppress(OSError):
+                assert there.recv(1) == b"", "it is closed"
+            there.close()
+        for node, port in doors:
+            assert not is_greeted(port, number, life, node.id, home)
+            assert f"the certificate of node {number} is revoked" in log_of(cluster, node)
+        assert time.monotonic() - removed < 5 * PATIENCE
+        later, _ = ready_stranger(cluster, tmp_path / "later", make_token(cluster, tmp_path))
+        with later:
+            own = json.loads((tmp_path / "later" / "node.json").read_text())["node"]
+            for port in ports_of(later.process.pid):
+                assert not is_greeted(port, number, life, own, home)
+            assert f"the certificate of node {number} is revoked" in later.said()
+        gone.process.send_signal(18)
+        assert gone.end() != 0
+        assert f"node {number} was removed from the cluster" in gone.said(), gone.said()
+
+
+def test_a_revoked_certificate(cluster, tmp_path):
+    home = tmp_path / "leaked"
+    leaked, number = ready_stranger(cluster, home, make_token(cluster, tmp_path))
+    with leaked:
+        mine = [c for c in cluster.operator("certificate", "list") if c["node"] == number]
+        assert [c["state"] for c in mine] == ["valid"]
+        serial = mine[0]["serial"]
+        assert cluster.operator("certificate", "revoke", serial)["state"] == "revoked"
+        assert leaked.end() != 0
+        assert f"certificate {serial} of node {number} was revoked; join again with a new token" \
+            in leaked.said().splitlines()[-1], leaked.said()
+        assert "is revoked" in coordinator_log(cluster)
+        shown = [c["state"] for c in cluster.operator("certificate", "list") if c["node"] == number]
+        assert shown == ["revoked"]
+        with pytest.raises(AssertionError, match=": 5 .*404"):
+            cluster.operator("certificate", "revoke", "0" * 32)
+        # Nor is it let in from the start.
+        again = Stranger(cluster, home, "--model", MODEL)
+        assert again.end() != 0
+        assert "was revoked" in again.said().splitlines()[-1], again.said()

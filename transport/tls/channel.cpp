@@ -34,6 +34,7 @@ struct channel::impl final : judge {
   certificate_facts peer;
   std::string refusal;  // why this end refused the peer's certificate
   std::string failure;
+  bool is_refused_as_revoked = false;
   int socket = -1;
   openssl_ptr<ssl_st> tls;
 
@@ -149,6 +150,7 @@ channel::outcome channel::impl::outcome_of(int returned) {
   } else if (!refusal.empty()) {
     failure = refusal;
   } else if (code != 0) {
+    is_refused_as_revoked = reason == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED;
     failure = describe_reason(reason);
     if (failure.empty()) failure = "TLS: " + openssl_reason();
   } else {
@@ -236,5 +238,7 @@ void channel::end_writing() noexcept {
 const certificate_facts& channel::peer() const noexcept { return impl_->peer; }
 
 const std::string& channel::failure() const noexcept { return impl_->failure; }
+
+bool channel::is_refused_as_revoked() const noexcept { return impl_->is_refused_as_revoked; }
 
 }  // namespace atl::transport::tls

@@ -67,6 +67,8 @@ public:
   const certificate_facts& peer() const noexcept;
   /// Why the last call failed: which end refused the other, and for what reason.
   const std::string& failure() const noexcept;
+  /// Whether it was the peer, for this end's certificate being revoked.
+  bool is_refused_as_revoked() const noexcept;
 
 private:
   struct impl;

@@ -27,6 +27,8 @@ public:
   virtual void count(const std::function<void(tls_counters&)>& change) = 0;
   /// Logs a refusal, once for each host and reason.
   virtual void note(const std::string& peer_address, const std::string& reason) = 0;
+  /// A peer says that this node's certificate is revoked.
+  virtual void refused_as_revoked() = 0;
 
   /// A proved peer wants to send frames. Its older lives and its older connections end here.
   virtual greeting_answer admit(incoming& from, node_identity peer) = 0;

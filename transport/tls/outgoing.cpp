@@ -208,6 +208,7 @@ void outgoing::finish(std::chrono::milliseconds within) {
 }
 
 void outgoing::fail(const std::string& why, errc code) {
+  if (channel_.is_refused_as_revoked()) hub_.refused_as_revoked();
   const node_identity peer = outbox_->peer();
   lose({code, "node " + std::to_string(peer.node.value) + " at " + address_ + ": " + why});
 }

@@ -179,6 +179,10 @@ public:
               {{"peer", peer_address}, {"reason", reason}});
   }
 
+  void refused_as_revoked() override {
+    if (options_.refused_as_revoked) options_.refused_as_revoked();
+  }
+
   greeting_answer admit(incoming& from, node_identity peer) override {
     incarnation& latest = lives_[peer.node];
     if (peer.life < latest) return greeting_answer::stale_life;

@@ -49,6 +49,8 @@ struct tls_options {
   tls_limits limits;
   /// Asked for every peer's certificate, on the I/O thread. Empty: none is revoked.
   std::function<bool(const std::string& serial, node_id node)> is_revoked;
+  /// A peer refuses this node's certificate as revoked; on the I/O thread. May be empty.
+  std::function<void()> refused_as_revoked;
   std::function<std::int64_t()> now_unix_s;  // empty: the machine's calendar clock
 };
 

@@ -78,7 +78,9 @@ protected:
       later_.push_back(std::move(what));
     };
     b.unix_ms = [this] { return now_ms_; };
-    b.removed = [this](node_id node) { removed_.push_back(node); };
+    b.revoked = [this](const std::string& serial, node_id node) {
+      revoked_.emplace_back(serial, node);
+    };
     b.name = "test";
     b.model_name = "Tiny-1";
     b.fingerprint = authority_->fingerprint();
@@ -224,7 +226,7 @@ protected:
   std::optional<tls::authority> authority_;
   std::unique_ptr<enrolment> joins_;
   std::deque<std::function<void()>> later_;
-  std::vector<node_id> removed_;
+  std::vector<std::pair<std::string, node_id>> revoked_;
   result<void> disk_;
   std::optional<error> trouble_;
   bool is_gone_ = false;

@@ -188,15 +188,63 @@ TEST_F(cluster_api_test, a_certificate_is_renewed_for_its_key_until_the_node_is_
   EXPECT_EQ(renews(stranger).status, 401);
 
   EXPECT_EQ(ask("DELETE", "/api/v1/nodes/2").status, 200);
-  EXPECT_TRUE(removed_.empty()) << "it is told before its connections end";
+  EXPECT_TRUE(revoked_.empty()) << "it is told before its connections end";
   ASSERT_EQ(later_.size(), 1U);
   later_.front()();
-  EXPECT_EQ(removed_, (std::vector<node_id>{node_id{2}}));
+  EXPECT_EQ(revoked_, (std::vector{std::pair{std::string{}, node_id{2}}}));
   const reply gone = renews(body);
   EXPECT_EQ(gone.status, 401);
   EXPECT_NE(gone.detail().find("removed"), std::string::npos);
   now_ms_ += 13 * 3600 * 1000;
   EXPECT_EQ(renews(body).status, 401);
+}
+
+TEST_F(cluster_api_test, certificates_are_listed_and_revoked) {
+  const reply in = ask("POST", "/api/v1/join", join_body(create_token()), "");
+  ASSERT_EQ(in.status, 200);
+  const auto facts = tls::read_facts(in.o().at("certificate").as_string());
+  ASSERT_TRUE(facts.has_value());
+  const json::object body{{"certificate", in.o().at("certificate")}, {"csr", request_.request_pem}};
+  const auto renew = [&] { return ask("POST", "/api/v1/renew", json::serialize(body), ""); };
+  now_ms_ += 3600 * 1000;
+  ASSERT_EQ(renew().status, 200);
+  const reply listed = ask("GET", "/api/v1/certificates", "", reader_);
+  const json::array items = listed.o().at("items").as_array();
+  ASSERT_EQ(items.size(), 2U);
+  EXPECT_EQ(items[0].at("serial").as_string(), facts->serial);
+  EXPECT_EQ(items[0].at("node").to_number<int>(), 2);
+  EXPECT_EQ(items[0].at("state").as_string(), "valid");
+  EXPECT_EQ(items[0].at("not_after").as_string(), "2026-09-22T14:13:20.000Z");
+
+  const std::string path = "/api/v1/certificates/" + facts->serial + "/revoke";
+  EXPECT_EQ(ask("POST", path, "", reader_).status, 403);
+  EXPECT_EQ(ask("POST", path, R"({"why":"x"})").status, 400);
+  EXPECT_EQ(ask("POST", "/api/v1/certificates/00/revoke").status, 404);
+  EXPECT_EQ(ask("GET", path).status, 405);
+  const reply revoked = ask("POST", path);
+  ASSERT_EQ(revoked.status, 200) << revoked.detail();
+  EXPECT_EQ(revoked.o().at("state").as_string(), "revoked");
+  ASSERT_EQ(later_.size(), 1U);
+  later_.front()();
+  EXPECT_EQ(revoked_, (std::vector{std::pair{facts->serial, node_id{2}}}));
+  const reply again = renew();
+  EXPECT_EQ(again.status, 401);
+  EXPECT_NE(again.detail().find(facts->serial + " of node 2 was revoked"), std::string::npos)
+      << again.detail();
+
+  ASSERT_EQ(ask("DELETE", "/api/v1/nodes/2").status, 200);
+  for (const auto& i : ask("GET", "/api/v1/certificates").o().at("items").as_array())
+    EXPECT_EQ(i.at("state").as_string(), "revoked");
+  now_ms_ += 24 * 3600 * 1000;
+  EXPECT_EQ(ask("GET", "/api/v1/certificates").o().at("items").as_array().size(), 1U);
+}
+
+TEST_F(cluster_api_test, a_certificate_that_could_not_be_written_down_is_not_handed_out) {
+  const std::string body = join_body(create_token());
+  disk_ = error{errc::io, "the disk is full"};
+  const reply in = ask("POST", "/api/v1/join", body, "");
+  EXPECT_NE(in.status, 200);
+  EXPECT_FALSE(in.o().contains("certificate"));
 }
 
 TEST_F(cluster_api_test, events_are_told_when_they_come_or_when_the_time_is_over) {

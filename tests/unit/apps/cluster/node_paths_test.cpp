@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -41,6 +42,18 @@ public:
     return found;
   }
 
+  std::size_t count(frame_kind kind) {
+    const std::lock_guard lock{mutex_};
+    return static_cast<std::size_t>(
+        std::count_if(got_.begin(), got_.end(), [kind](const auto& h) { return h.kind == kind; }));
+  }
+  bool has_from(frame_kind kind, node_id node) {
+    const std::lock_guard lock{mutex_};
+    return std::any_of(got_.begin(), got_.end(), [&](const auto& h) {
+      return h.kind == kind && h.source.node == node;
+    });
+  }
+
 private:
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -54,6 +67,7 @@ protected:
     std::shared_ptr<inbox> control = std::make_shared<inbox>();
     std::shared_ptr<inbox> data = std::make_shared<inbox>();
     node_identity self;
+    std::string serial;  // of its certificate
   };
 
   tls::credentials credentials_of(node_id node) {
@@ -76,7 +90,9 @@ protected:
     o.control_listen = "127.0.0.1:0";
     o.data = data_path{data_kind::tls, "lo", "127.0.0.1"};
     o.own = credentials_of(n.self.node);
-    o.is_removed = [this](node_id who) { return who == removed_; };
+    if (coordinator.empty())
+      o.is_revoked = [this](const std::string&, node_id who) { return who == removed_; };
+    n.serial = tls::read_facts(o.own.certificate_pem)->serial;
     auto made = node_paths::make(o);
     EXPECT_TRUE(made.has_value()) << made.error().message();
     n.paths = std::move(*made);
@@ -101,6 +117,23 @@ protected:
     ATOLL_ASSIGN(auto f, wire::encode(m, {from.self.node, 2}, {to, 1}));
     ATOLL_ASSIGN(const auto there, by->connect(to));
     return there->send(std::move(f));
+  }
+
+  /// Sends a frame of that kind again and again until it is so; false after ten seconds.
+  template <class Condition>
+  static bool insists(const one& from, const one& to, std::uint64_t number, Condition is_so) {
+    wire::fetch ask;
+    ask.length = 1;
+    ask.number = number;
+    std::mutex none;
+    std::condition_variable never;
+    for (int i = 0; i < 200; ++i) {
+      static_cast<void>(send(from.paths->links().data, from, to.self.node, ask));
+      if (is_so()) return true;
+      std::unique_lock lock{none};
+      never.wait_for(lock, std::chrono::milliseconds{50});
+    }
+    return false;
   }
 
   tls::authority authority_ = *tls::authority::create("c-1", unix_time_ms() / 1000);
@@ -192,6 +225,41 @@ TEST_F(node_paths_test, a_removed_node_gets_no_connection) {
   EXPECT_EQ(heard->source.node, node_id{3});
   EXPECT_TRUE(coordinator.paths->links().book->find(node_id{2}).has_error());
 }
+
+/// What members say, in any form, to a node that knows nothing of the one that is meant.
+class node_paths_revoked : public node_paths_test, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(node_paths_revoked, is_believed_on_no_path_and_learns_it) {
+  const one coordinator = start(1, 5, "");
+  const std::string address = coordinator.paths->control_address();
+  const one bad = start(2, 7, address), good = start(3, 7, address), peer = start(4, 7, address);
+  const wire::join where = presence(peer);
+  for (const one* n : {&bad, &good}) n->paths->links().book->put({peer.self, where.tls, {}, {}});
+  wire::heartbeat beat;
+  beat.number = 1;
+  ASSERT_TRUE(send(bad.paths->links().data, bad, peer.self.node, beat).has_value());
+  ASSERT_TRUE(peer.data->wait_for(frame_kind::heartbeat).has_value());
+
+  wire::members all;
+  if (GetParam()) {
+    all.removed = {bad.self.node.value};
+  } else {
+    all.revoked = {*wire::parse_serial(bad.serial)};
+  }
+  peer.paths->links().told(all);
+  EXPECT_TRUE(insists(bad, peer, 1, [&] { return bad.paths->was_refused(); }));
+  EXPECT_EQ(peer.data->count(frame_kind::fetch), 0U);
+  EXPECT_TRUE(insists(good, peer, 2, [&] { return peer.data->count(frame_kind::fetch) > 0; }));
+  EXPECT_FALSE(good.paths->was_refused());
+
+  peer.paths->links().told(wire::members{});  // it has run out, or nobody says so any more
+  EXPECT_TRUE(
+      insists(bad, peer, 3, [&] { return peer.data->has_from(frame_kind::fetch, bad.self.node); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(ways, node_paths_revoked, ::testing::Bool(), [](const auto& way) {
+  return way.param ? "as_a_node" : "by_its_serial";
+});
 
 }  // namespace
 }  // namespace atl::ops
