@@ -20,6 +20,7 @@ class kept_line final : public transport::transport,
                         public std::enable_shared_from_this<kept_line> {
 public:
   bool is_down = false;
+  std::uint64_t beats = 0;  // to node 6
   std::vector<wire::path_report> reports;
 
   result<void> listen(atl::transport::node_identity,
@@ -45,6 +46,7 @@ private:
     result<void> send(atl::transport::frame f) override {
       if (on_->is_down) return error{errc::peer_gone, "nobody is there"};
       const auto body = wire::decode(f);
+      if (peer_ == node_id{6} && std::holds_alternative<wire::heartbeat>(*body)) ++on_->beats;
       if (const auto* r = std::get_if<wire::path_report>(&body.value())) {
         EXPECT_EQ(peer_, node_id{1}) << "the coordinator";
         on_->reports.push_back(*r);
@@ -123,7 +125,7 @@ protected:
       scheduler_->advance_time(milliseconds{100});
       run();
       if (!is_heard) continue;
-      const wire::heartbeat beat{0, false, ++beats_, 0};
+      const wire::heartbeat beat{0, false, ++beats_, data_->beats};
       caf::anon_send(pulse_,
                      std::make_shared<const incoming>(
                          incoming{{node_id{6}, pulse_slot}, incarnation{1}, plane::data, beat}));
@@ -160,13 +162,13 @@ TEST_F(pulse_test, a_lost_path_is_reported_every_two_seconds_until_it_is_back) {
   lose();
   const auto first = said();
   ASSERT_EQ(first.size(), 1U);
-  EXPECT_EQ(first[0].why, "it is cut");
+  EXPECT_EQ(first[0].why, "its connection is lost: it is cut");
   pass(milliseconds{10'000});
   const auto again = said();
   EXPECT_GE(again.size(), 4U);
   EXPECT_LE(again.size(), 6U);
   expect_all(again, true);
-  for (const auto& r : again) EXPECT_EQ(r.why, "it is cut");
+  for (const auto& r : again) EXPECT_EQ(r.why, "its connection is lost: it is cut");
 
   pass(milliseconds{100}, true);
   const auto back = said();

@@ -28,7 +28,17 @@ public:
     got_.push_back(f.header);
     changed_.notify_all();
   }
-  void on_peer_gone(node_identity, const error&) noexcept override {}
+  void on_peer_gone(node_identity, const error&) noexcept override {
+    const std::lock_guard lock{mutex_};
+    is_lost_ = true;
+    changed_.notify_all();
+  }
+
+  /// Whether a connection was lost, within ten seconds.
+  bool wait_for_loss() {
+    std::unique_lock lock{mutex_};
+    return changed_.wait_for(lock, std::chrono::seconds{10}, [&] { return is_lost_; });
+  }
 
   /// The first frame of that kind, or nothing after ten seconds.
   std::optional<transport::frame_header> wait_for(frame_kind kind) {
@@ -58,6 +68,7 @@ private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<transport::frame_header> got_;
+  bool is_lost_ = false;
 };
 
 class node_paths_test : public ::testing::Test {
@@ -247,6 +258,7 @@ TEST_P(node_paths_revoked, is_believed_on_no_path_and_learns_it) {
     all.revoked = {*wire::parse_serial(bad.serial)};
   }
   peer.paths->links().told(all);
+  EXPECT_TRUE(bad.data->wait_for_loss()) << "what is open ends";
   EXPECT_TRUE(insists(bad, peer, 1, [&] { return bad.paths->was_refused(); }));
   EXPECT_EQ(peer.data->count(frame_kind::fetch), 0U);
   EXPECT_TRUE(insists(good, peer, 2, [&] { return peer.data->count(frame_kind::fetch) > 0; }));

@@ -200,15 +200,19 @@ TEST_F(operator_commands, certificates_are_a_table_and_revoked_by_their_serial) 
   const std::string serial = "4f0c6f1d2b7a4be0a1f3c5d7e9b10325";
   const std::string one =
       R"({"serial":")" + serial + R"(","node":3,"state":"revoked","issued":"a","not_after":"b"})";
-  const auto server = serving({{"GET /api/v1/certificates", 200, R"({"items":[)" + one + "]}"},
-                               {"POST /api/v1/certificates/" + serial + "/revoke", 200, one}});
   certificate_options o;
+  o.serial = serial;
+  {
+    const auto server = serving({{"GET /api/v1/certificates", 200, R"({"items":[)" + one + "]}"}});
+    o.at = at(server);
+    o.at.as_json = false;
+    const auto table = printed([&] { return run_certificate_list(o.at); }, 0);
+    EXPECT_NE(table.find("NOT AFTER"), std::string::npos);
+    EXPECT_NE(table.find(serial + "  3     revoked"), std::string::npos) << table;
+  }
+  const auto server = serving({{"POST /api/v1/certificates/" + serial + "/revoke", 200, one}});
   o.at = at(server);
   o.at.as_json = false;
-  const auto table = printed([&] { return run_certificate_list(o.at); }, 0);
-  EXPECT_NE(table.find("NOT AFTER"), std::string::npos);
-  EXPECT_NE(table.find(serial + "  3     revoked"), std::string::npos) << table;
-  o.serial = serial;
   EXPECT_EQ(printed([&] { return run_certificate_revoke(o); }, 0),
             "certificate " + serial + " of node 3 was revoked\n");
   o.serial = "../nodes";
