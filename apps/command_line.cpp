@@ -4,6 +4,7 @@
 #include "apps/bench_model.hpp"
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
+#include "apps/completion.hpp"
 #include "apps/options_cluster.hpp"
 #include "apps/options_remote.hpp"
 #include "apps/options_serve.hpp"
@@ -447,6 +448,28 @@ void add_version(CLI::App& root, arguments& a) {
   app.callback([&a] { a.chosen = command{[json = a.as_json] { return run_version(json); }}; });
 }
 
+void add_completion(CLI::App& root, arguments& a) {
+  CLI::App& app =
+      *root.add_subcommand("completion", "a script by which a shell completes commands");
+  app.footer("Examples:\n  source <(atoll completion bash)\n"
+             "  atoll completion zsh > ~/.zfunc/_atoll\n"
+             "  atoll completion fish > ~/.config/fish/completions/atoll.fish");
+  const auto shell = std::make_shared<std::string>();
+  app.add_option("SHELL", *shell, "bash, zsh or fish")->required();
+  app.callback([&root, &a, shell] {
+    a.chosen = [&]() -> result<command> {
+      ATOLL_ASSIGN(std::string script, completion_script(root, *shell));
+      return command{[script = std::move(script)]() -> result<int> {
+        const auto files = system_disk();
+        ATOLL_ASSIGN(output to, output::open(*files, ""));
+        ATOLL_TRY(to.write(script));
+        ATOLL_TRY(to.finish());
+        return 0;
+      }};
+    }();
+  });
+}
+
 struct usage_hint {
   std::string what;     // "did you mean": the nearest command or option to one that is not known
   std::string command;  // the one whose help tells more
@@ -511,6 +534,8 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_experts(app, choose_command);
   add_events(app, choose_command);
   add_audit(app, choose_command);
+  add_top(app, choose_command);
+  add_completion(app, *a);
   add_local(app, choose_command);
   add_plan(app, *a);
   add_version(app, *a);

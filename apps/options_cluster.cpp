@@ -6,6 +6,7 @@
 #include "apps/cluster/node_run.hpp"
 #include "apps/cluster/operator_commands.hpp"
 #include "apps/cluster/roles.hpp"
+#include "apps/cluster/top_command.hpp"
 #include "apps/serve/option.hpp"
 #include "apps/values.hpp"
 
@@ -333,6 +334,18 @@ void add_events(CLI::App& root, const choose& chosen) {
   app.add_flag("--jsonl", o->at.as_json, "a JSON object a line, as --json");
   add_operator(app, o->at);
   app.callback([o, chosen] { chosen(command{[given = *o] { return ops::run_events(given); }}); });
+}
+
+void add_top(CLI::App& root, const choose& chosen) {
+  CLI::App& app = *root.add_subcommand("top", "the cluster at a glance, each second anew");
+  app.footer("Nodes, their load, the hottest experts, and what is under way; tokens/s where\n"
+             "--server is a gateway. Ctrl-C ends it. With --once the exit code is 1 where the\n"
+             "cluster is degraded.\n\n"
+             "Examples:\n  atoll top\n  atoll top --once --json");
+  const auto o = std::make_shared<ops::top_options>();
+  app.add_flag("--once", o->once, "show it and end");
+  add_operator(app, o->at);
+  app.callback([o, chosen] { chosen(command{[given = *o] { return ops::run_top(given); }}); });
 }
 
 void add_audit(CLI::App& root, const choose& chosen) {

@@ -1,5 +1,5 @@
 // The command-line options of clusters: `atoll cluster`, `join-token`, `node`, `expert`,
-// `operation`, `events`, `local`. One thread.
+// `operation`, `events`, `audit`, `top`, `local`. One thread.
 #pragma once
 
 #include "apps/cluster/operator_commands.hpp"
@@ -12,6 +12,7 @@ void add_join_token(CLI::App& root, const choose& chosen);
 void add_certificate(CLI::App& root, const choose& chosen);
 void add_node(CLI::App& root, const choose& chosen);
 void add_events(CLI::App& root, const choose& chosen);
+void add_top(CLI::App& root, const choose& chosen);
 void add_audit(CLI::App& root, const choose& chosen);
 /// `expert` and `operation`.
 void add_experts(CLI::App& root, const choose& chosen);

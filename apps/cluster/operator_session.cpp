@@ -9,8 +9,6 @@
 namespace atl::ops {
 namespace {
 
-constexpr std::chrono::seconds patience{90};  // an answer may wait a minute for events
-
 std::string given_or(const std::string& given, std::string_view variable) {
   if (!given.empty()) return given;
   return model::system_environment()(variable).value_or("");
@@ -51,7 +49,7 @@ operator_session::ask(const std::string& method, const std::string& path, const 
   r.method = method;
   r.path = path;
   r.body = body;
-  r.time = patience;
+  r.time = patience_;
   ATOLL_ASSIGN(const http::call_reply reply, by_->exchange(std::move(r)));
   if (reply.status < 200 || reply.status > 299) return api_refusal(url_, reply);
   boost::system::error_code code;

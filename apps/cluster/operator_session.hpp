@@ -30,6 +30,8 @@ public:
   result<boost::json::value>
   ask(const std::string& method, const std::string& path, const std::string& body = {});
 
+  /// Of later questions: how long an answer may take.
+  void set_patience(std::chrono::milliseconds time) { patience_ = time; }
   /// Waits so long.
   void pause(std::chrono::milliseconds time);
 
@@ -39,6 +41,7 @@ private:
 
   std::string url_;
   std::unique_ptr<http::client> by_;
+  std::chrono::milliseconds patience_{90'000};  // an answer may wait a minute for events
 };
 
 /// What an answer that is no success means.

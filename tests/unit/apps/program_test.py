@@ -425,6 +425,29 @@ class OtherCommands(Folder):
         self.assertRegex(atoll("bench", "load", TINY, "-r", "1").stdout, r"share +[\d.]+ %")
         self.refused(atoll("bench", "load", TINY, "-r", "0"), "-r 0")
 
+    def completed(self, *words):
+        """What bash offers for the last word."""
+        script = "source <(\"$1\" completion bash); shift; COMP_WORDS=(\"$@\"); " \
+                 "COMP_CWORD=$(($# - 1)); _atoll; printf '%s\\n' \"${COMPREPLY[@]}\""
+        done = subprocess.run(["bash", "-c", script, "-", ATOLL, "atoll", *words],
+                              capture_output=True, text=True, check=True)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_completion_of_commands_and_options(self):
+        self.assertEqual(self.completed("clus"), ["cluster"])
+        self.assertEqual(self.completed("node", "dr"), ["drain"])
+        self.assertEqual(self.completed("node", "drain", "3", "--dead"), ["--deadline"])
+        self.assertIn("--listen", self.completed("node", "run", "--role", "expert", "--l"))
+        self.assertEqual(self.completed("nothing", "drain", "--dead"), [])
+        for shell in ("zsh", "fish"):
+            script = atoll("completion", shell).stdout
+            self.assertIn("expert", script)
+            self.assertIn("deadline", script)
+            if shutil.which(shell):
+                subprocess.run([shell, "-n"], input=script, text=True, check=True)
+        self.refused(atoll("completion", "tcsh"), "expected bash, zsh or fish")
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
