@@ -18,7 +18,8 @@ std::size_t expert_loads::index_of(layer_index layer, std::uint32_t expert) cons
 
 expert_load_rates expert_loads::fading(duration_ns age) {
   return {.fast = std::exp(-seconds(age) / seconds(load_tau_fast)),
-          .slow = std::exp(-seconds(age) / seconds(load_tau_slow))};
+          .slow = std::exp(-seconds(age) / seconds(load_tau_slow)),
+          .middle = std::exp(-seconds(age) / seconds(load_tau_middle))};
 }
 
 /// Weights of rows grow with time against the origin; it follows before they grow too large.
@@ -27,6 +28,7 @@ void expert_loads::move_origin(time_point_ns now) {
   for (expert_load_rates& a : averages_) {
     a.fast *= left.fast;
     a.slow *= left.slow;
+    a.middle *= left.middle;
   }
   origin_ = now;
 }
@@ -45,11 +47,13 @@ void expert_loads::add(layer_index layer,
   if (now != at_ || row_.fast <= 0) {
     const expert_load_rates grown = fading(origin_ - now);
     row_ = {.fast = grown.fast / seconds(load_tau_fast),
-            .slow = grown.slow / seconds(load_tau_slow)};
+            .slow = grown.slow / seconds(load_tau_slow),
+            .middle = grown.middle / seconds(load_tau_middle)};
     at_ = now;
   }
   averages_[i].fast += static_cast<double>(rows) * row_.fast;
   averages_[i].slow += static_cast<double>(rows) * row_.slow;
+  averages_[i].middle += static_cast<double>(rows) * row_.middle;
 }
 
 expert_load_rates
@@ -57,7 +61,9 @@ expert_loads::at(layer_index layer, std::uint32_t expert, time_point_ns now) con
   const std::size_t i = index_of(layer, expert);
   if (i == averages_.size()) return {};
   const expert_load_rates left = fading(now - origin_);
-  return {.fast = averages_[i].fast * left.fast, .slow = averages_[i].slow * left.slow};
+  return {.fast = averages_[i].fast * left.fast,
+          .slow = averages_[i].slow * left.slow,
+          .middle = averages_[i].middle * left.middle};
 }
 
 std::vector<expert_load_rates> expert_loads::all(time_point_ns now) const {
@@ -66,6 +72,7 @@ std::vector<expert_load_rates> expert_loads::all(time_point_ns now) const {
   for (expert_load_rates& a : rates) {
     a.fast *= left.fast;
     a.slow *= left.slow;
+    a.middle *= left.middle;
   }
   return rates;
 }

@@ -1,5 +1,5 @@
-// How many rows each (layer, expert) is asked to compute, from what nodes report: two averages, one
-// that follows within seconds and one that tells what lasts. Pure; one owner.
+// How many rows each (layer, expert) is asked to compute, from what nodes report: three averages,
+// from one that follows within a second to one that tells what lasts. Pure; one owner.
 //
 // An average is the sum of all rows reported, each weighted by exp(-age / tau) / tau: of a steady
 // stream that is its rows per second, whenever reports come. Kept as of a moment common to all, so
@@ -17,11 +17,13 @@ namespace atl::cluster {
 
 /// A burst of ten times the load is half in the average after 0.7 s.
 inline constexpr duration_ns load_tau_fast = std::chrono::seconds{1};
+inline constexpr duration_ns load_tau_middle = std::chrono::seconds{8};
 inline constexpr duration_ns load_tau_slow = std::chrono::seconds{60};
 
 struct expert_load_rates {
   double fast = 0;  // rows per second
   double slow = 0;
+  double middle = 0;
 };
 
 class expert_loads {

@@ -17,6 +17,11 @@ namespace {
 constexpr double report_seconds = 0.25;
 constexpr double tau_fast = seconds(load_tau_fast);
 constexpr double tau_slow = seconds(load_tau_slow);
+constexpr double tau_middle = seconds(load_tau_middle);
+/// Averages count above that part of what they would be if nothing had changed: between reports,
+/// which are up to a second apart, they fade by as much.
+constexpr double fast_least = 1.5;
+constexpr double middle_least = 1.15;
 /// A plan of cold copies that found none is not repeated for so long.
 constexpr duration_ns cold_retry = std::chrono::minutes{5};
 
@@ -27,6 +32,23 @@ double exponent(double v, double b, double t) {
   return v / (b * b) * ((1 + u) * std::log1p(u) - u);
 }
 
+/// By an average with that tau, of one expert and of all of its layer: if it counts.
+std::optional<seen_load>
+burst_of(double slow, double all_slow, double now, double all_now, double tau, double least) {
+  if (all_now <= 0) return std::nullopt;
+  // As many rows as there would be if the expert kept its part of the layer's.
+  const double expected = slow * all_now / all_slow;
+  if (now < least * expected) return std::nullopt;
+  const double blurred = (1 + report_seconds / tau) / (2 * tau);
+  const double variance = expected * blurred + expected * expected / (tau_slow * slow);
+  if (exponent(variance, 1 / tau, now - expected) < certainty) return std::nullopt;
+  const double scale = all_slow / all_now;
+  return seen_load{.rows = now * scale,
+                   .variance = now * blurred * scale * scale,
+                   .weight = scale / tau,
+                   .is_burst = true};
+}
+
 std::string number(double x) {
   std::array<char, 32> text{};
   (void)std::snprintf(text.data(), text.size(), "%.2f", x);
@@ -34,6 +56,7 @@ std::string number(double x) {
 }
 
 struct node_sum {
+  group_id first;  // of its groups
   double speed = 0;
   std::string name;
   double load = 0;
@@ -50,7 +73,7 @@ public:
     std::unordered_map<node_id, std::size_t> known;
     for (const elastic_group& g : input.groups) {
       const auto [at, is_new] = known.emplace(g.node, nodes_.size());
-      if (is_new) nodes_.push_back({.name = g.name});
+      if (is_new) nodes_.push_back({.first = g.group, .name = g.name});
       nodes_[at->second].speed += g.speed;
       speed_ += g.speed;
       node_of_.emplace(g.group, at->second);
@@ -150,28 +173,24 @@ std::string sentence(const elastic_input& input, const finding& f) {
 }  // namespace
 
 std::vector<seen_load> seen_loads(std::span<const expert_load_rates> rates) {
-  double fast = 0;
-  double slow = 0;
+  expert_load_rates all;
   for (const expert_load_rates& r : rates) {
-    fast += r.fast;
-    slow += r.slow;
+    all.fast += r.fast;
+    all.middle += r.middle;
+    all.slow += r.slow;
   }
   std::vector<seen_load> seen(rates.size());
   for (std::size_t e = 0; e < rates.size(); ++e) {
     const expert_load_rates& r = rates[e];
     // Also of an average that has only begun: it is a count over tau.
     seen[e] = {.rows = r.slow, .variance = r.slow / tau_slow, .weight = 1 / tau_slow};
-    if (fast <= 0 || r.slow <= 0) continue;
-    // As many rows as there would be if the expert kept its part of the layer's.
-    const double expected = r.slow * fast / slow;
-    const double blurred = (1 + report_seconds / tau_fast) / (2 * tau_fast);
-    const double variance = expected * blurred + expected * expected / (tau_slow * r.slow);
-    if (exponent(variance, 1 / tau_fast, r.fast - expected) < certainty) continue;
-    const double scale = slow / fast;
-    seen[e] = {.rows = r.fast * scale,
-               .variance = r.fast * blurred * scale * scale,
-               .weight = scale / tau_fast,
-               .is_burst = true};
+    if (r.slow <= 0) continue;
+    const auto burst = burst_of(r.slow, all.slow, r.fast, all.fast, tau_fast, fast_least);
+    const auto surge = burst_of(r.slow, all.slow, r.middle, all.middle, tau_middle, middle_least);
+    if (burst)
+      seen[e] = *burst;
+    else if (surge)
+      seen[e] = *surge;
   }
   return seen;
 }
@@ -235,6 +254,7 @@ std::optional<elastic_alarm> elastic_detector::look(elastic_input& input, time_p
   input.kept.assign(input.present.size(), 1);
   layer_sums sums{input};
   std::optional<finding> worst;
+  std::map<late_node, time_point_ns> late;
   std::size_t cold = 0;
   for (std::size_t l = 0; l < references_.size(); ++l) {
     sums.sum_up(l);
@@ -245,14 +265,21 @@ std::optional<elastic_alarm> elastic_detector::look(elastic_input& input, time_p
       const double ratio = n.load / n.speed / mean;
       hottest = std::max(hottest, ratio);
       const double over = ratio / references_[l];
-      if (over <= settings_.start || (worst && over <= worst->over)) continue;
+      if (over <= settings_.start) continue;
       const double excess = n.load - references_[l] * mean * n.speed;
       if (exponent(n.variance, n.weight, excess) < certainty) continue;
+      const late_node who{.first = n.first, .layer = l};
+      const auto before = late_since_.find(who);
+      const time_point_ns since = before == late_since_.end() ? now : before->second;
+      late.emplace(who, since);
+      const bool is_burst = n.burst > excess / 2;
+      const duration_ns doubt = is_burst ? settings_.burst_doubt : settings_.drift_doubt;
+      if (now - since < doubt || (worst && over <= worst->over)) continue;
       worst = finding{.over = over,
                       .ratio = ratio,
                       .layer = l,
                       .node = n.name,
-                      .is_burst = n.burst > excess / 2,
+                      .is_burst = is_burst,
                       .expert = n.burst_expert};
     }
     references_[l] = std::clamp(hottest, 1.0, references_[l]);
@@ -269,6 +296,7 @@ std::optional<elastic_alarm> elastic_detector::look(elastic_input& input, time_p
       ++cold;
     }
   }
+  late_since_ = std::move(late);
   std::optional<elastic_alarm> alarm;
   if (worst)
     alarm = elastic_alarm{.kind = worst->is_burst ? alarm_kind::burst : alarm_kind::drift,

@@ -3,9 +3,10 @@
 //
 //   what                                        alarm     when
 //   groups came, went or changed intake         members   at once
-//   hottest node above `start`, by experts      burst     at once, `burst_rest` after a plan
-//     whose fast load is far above the slow one
-//   hottest node above `start`, by slow loads   drift     at once, `drift_rest` after a plan
+//   a node above `start`, by an expert whose    burst     after `burst_doubt`, `burst_rest` after
+//     fast load is far above its slow one                 a plan
+//   a node above `start`, by slow loads         drift     after `drift_doubt`, `drift_rest` after
+//                                                         a plan
 //   copies nobody needed for `cold_patience`    cold      at once, `drift_rest` after a plan
 //
 // `start` is relative to what the last plan could reach: where memory allows no better, the same
@@ -35,7 +36,7 @@ struct seen_load {
   double rows = 0;
   double variance = 0;    // of `rows`, by counting
   double weight = 0;      // of one counted row in `rows`
-  bool is_burst = false;  // the fast average is believed
+  bool is_burst = false;  // a faster average than the slow one is believed
 };
 
 /// Of one layer.
@@ -51,6 +52,9 @@ struct elastic_alarm {
 
 struct detector_settings {
   double start = 1.10;  // finishing time over the reference
+  /// A node is late for so long: by then all nodes have reported the rows that came with it.
+  duration_ns burst_doubt = std::chrono::milliseconds{200};
+  duration_ns drift_doubt = std::chrono::seconds{1};
   duration_ns burst_rest = std::chrono::seconds{1};
   duration_ns drift_rest = std::chrono::seconds{10};
   duration_ns cold_patience = std::chrono::minutes{1};
@@ -76,12 +80,18 @@ private:
   };
   std::optional<std::string> changed_members(const elastic_input& input);
   void remember(const elastic_input& input);
+  struct late_node {
+    group_id first;  // of its groups
+    std::size_t layer = 0;
+    friend auto operator<=>(const late_node&, const late_node&) = default;
+  };
   std::optional<elastic_alarm>
   judge(std::optional<elastic_alarm> hottest, std::size_t cold, time_point_ns now);
 
   detector_settings settings_;
   std::map<group_id, member> members_;
   std::vector<double> references_;  // by layer, at least 1
+  std::map<late_node, time_point_ns> late_since_;
   std::optional<time_point_ns> planned_at_;
   std::vector<std::optional<time_point_ns>> cold_since_;  // by expert
   std::optional<time_point_ns> cold_again_;               // not before

@@ -3,8 +3,8 @@
 // for the placement driver out. Wraps plan_balance (cluster/balance). Pure and deterministic: no
 // clock, no randomness. Callable from any thread.
 //
-//  - The load of an expert is its slow average, or its part of the layer's fast load where the fast
-//    average is above that and no accident of small counts (detector.hpp), plus a little for every
+//  - The load of an expert is its slow average, or its part of the layer's load by a faster one
+//    that is far above that and no accident of small counts (detector.hpp), plus a little for every
 //    expert alike: a cluster at rest spreads evenly, so that a joiner gets its share.
 //  - Groups of one node balance as one, with their speeds summed; a copy goes to the one of them
 //    that would finish first.
