@@ -35,6 +35,9 @@ public:
   void open(std::int64_t sequences_max, std::int64_t tokens_max);
   /// There is no shard: every request is refused with errc::unavailable and this sentence.
   void close(std::string why);
+  /// An operator gives this gateway nothing new: requests are refused with this sentence; those
+  /// inside stay. Empty: it takes requests again.
+  void set_out_of_use(std::string why);
   /// For requests to come; those inside stay.
   void set_queue_limit(std::int64_t queued_max);
 
@@ -44,16 +47,20 @@ public:
     std::int64_t queue_limit = 0;
     std::int64_t tokens_reserved = 0;
     std::int64_t tokens_limit = 0;
+    std::string out_of_use;  // why; empty: it takes requests
   };
   figures now() const;
 
 private:
+  result<void> check_open() const;
+
   const clock& time_;
   mutable std::mutex mutex_;
   schedule::admission_limits limits_;
   schedule::admission_load load_;
   std::int64_t running_ = 0;
   std::string closed_;  // why; empty: it is open
+  std::string out_of_use_;
   schedule::retry_estimate endings_;
 };
 

@@ -83,7 +83,10 @@ public:
           if (const auto* o = std::get_if<wire::observed>(&message->body))
             take_observed(*message, *o);
         },
-        [this](const members_ptr& all) { shards_changed(roster_.take(*all)); },
+        [this](const members_ptr& all) {
+          look_at_self(*all);
+          shards_changed(roster_.take(*all));
+        },
         [this](const peer_changed& change) {
           shards_changed(roster_.take(change));
           if (change.state == peer_state::alive) ask_all(change.peer.node);
@@ -112,6 +115,7 @@ private:
   /// Hands out what waits for as long as shards have room.
   void release();
   void leave_draining();
+  void look_at_self(const wire::members& all);
   void put_in_line(open_request& r, bool is_replay);
   void hand_over(open_place found, std::size_t place);
   void take_back(open_request& r);
@@ -217,6 +221,18 @@ void gateway::release() {
     waiting_.pop();
     hand_over(found, *place);
   }
+}
+
+/// Clients choose their gateway themselves: one that is to get nothing new says so at the door.
+void gateway::look_at_self(const wire::members& all) {
+  const node_id self = parts_.mail->self().node;
+  const auto at = std::find_if(
+      all.list.begin(), all.list.end(), [self](const auto& m) { return m.node == self; });
+  if (at == all.list.end()) return;
+  const bool is_out =
+      at->state == wire::member_state::draining || at->state == wire::member_state::cordoned;
+  parts_.desk->set_out_of_use(is_out ? "this gateway is being taken out of use; ask another one"
+                                     : std::string{});
 }
 
 void gateway::leave_draining() {

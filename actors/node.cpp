@@ -313,7 +313,7 @@ result<void> node::set_queue_limit(int queued_max) {
 cluster_gauges node::gauges() const {
   if (impl_->desk() == nullptr) return {};
   const auto f = impl_->desk()->now();
-  return {f.running, f.waiting, f.queue_limit, f.tokens_reserved, f.tokens_limit};
+  return {f.running, f.waiting, f.queue_limit, f.tokens_reserved, f.tokens_limit, f.out_of_use};
 }
 
 void node::cancel(request_id id) { impl_->cancel(id); }

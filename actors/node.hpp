@@ -60,6 +60,7 @@ struct cluster_gauges {
   std::int64_t queue_limit = 0;  // of the latter
   std::int64_t tokens_reserved = 0;
   std::int64_t tokens_limit = 0;
+  std::string out_of_use;  // why no new requests are taken, by an operator's wish; may be empty
 };
 
 class node {

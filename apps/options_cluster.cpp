@@ -13,6 +13,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
 
 #include <memory>
 #include <utility>
@@ -374,21 +375,27 @@ Examples:
   const auto o = std::make_shared<ops::local_up_options>();
   const auto flags = std::make_shared<given_flags>();
   app.add_option("MODEL", o->model, "directory of the checkpoint")->required();
-  app.add_option("--attention-nodes", o->attention_nodes)->capture_default_str();
-  app.add_option("--expert-nodes", o->expert_nodes)->capture_default_str();
-  app.add_option("--gateways", o->gateways)->capture_default_str();
+  const auto add_count = [&app](const char* name, int& to, const char* what) {
+    app.add_option(name, to, what)->check(CLI::Range(1, 256))->capture_default_str();
+  };
+  add_count("--attention-nodes", o->attention_nodes, "processes with the role attention");
+  add_count("--expert-nodes", o->expert_nodes, "processes with the role expert");
+  add_count("--gateways", o->gateways, "processes that take requests");
   app.add_option("--dir", o->dir, "for the nodes' state (default: a new one, removed at the end)")
       ->type_name("DIR");
   app.add_option("--listen", o->listen, "of the first gateway")
       ->type_name("ADDR")
       ->capture_default_str();
-  app.add_option("--data-transport", o->data_transport, "auto, ucx or tls")->capture_default_str();
+  app.add_option("--data-transport", o->data_transport, "auto, ucx or tls")
+      ->check(CLI::IsMember({"auto", "ucx", "tls"}))
+      ->capture_default_str();
   app.add_option("--expert-memory", o->expert_memory, "of each expert node (default: what is left)")
       ->type_name("SIZE");
   app.add_flag("--restart", o->restarts, "start again what dies");
   app.add_flag("--keep-dir", o->keeps_dir, "a directory that was made for this run stays");
   app.add_flag("--json", o->as_json, "the line on standard output as JSON");
   add_engine_options(app, *flags);
+  app.get_option("--replicas")->default_str(std::to_string(o->replicas));
   app.callback([o, flags, chosen] {
     chosen([&]() -> result<command> {
       ops::local_up_options given = *o;

@@ -97,6 +97,20 @@ std::optional<wire::failure> control::check_kind(transport::node_identity from,
                              ", the cluster in " + settings_.numeric_class +
                              "; answers would differ by where they are computed, and a placement "
                              "apart for another class is not built"};
+  // Frames of one medium do not reach the other.
+  const bool has_data = (said.roles & ~wire::role_coordinator) != 0 && !said.tls.empty();
+  for (const auto& [node, n] : live_) {
+    const bool is_other =
+        node != from.node && !n.said.tls.empty() && (n.said.roles & ~wire::role_coordinator) != 0;
+    if (!has_data || !is_other || n.said.ucx.empty() == said.ucx.empty()) continue;
+    const std::string_view here = n.said.ucx.empty() ? "tls" : "ucx";
+    const std::string_view there = said.ucx.empty() ? "tls" : "ucx";
+    return wire::failure{errc::unsupported,
+                         named(from.node) + " sends data by " + std::string{there} + ", " +
+                             named(node) + " and the others by " + std::string{here} +
+                             ": give all nodes the same --data-transport, or interfaces for "
+                             "which auto chooses the same"};
+  }
   // A gateway tells clients what answers depend on, so it has to know.
   const bool sends = (said.roles & (wire::role_attention | wire::role_gateway)) != 0;
   if (sends && settings_.activations && said.activations != *settings_.activations)

@@ -251,6 +251,15 @@ void control::end_drain(node_id node, bool is_late) {
                  "at its deadline the node still has the only copy of " + first_of(alone) +
                      "; it is cordoned now");
     }
+    const bool has_clients = (n.said.roles & wire::role_gateway) != 0 && n.load.requests > 0;
+    if (!d.is_leave && !d.is_forced && has_clients) {
+      kept.is_cordoned = true;
+      record(to_record(kept), false);
+      return end(o,
+                 operation_state::failed,
+                 "at its deadline the node still has " + count_text(n.load.requests, "request") +
+                     " of its clients; it is cordoned now");
+    }
     detail = "ended by its deadline, with " + count_text(n.load.sequences, "sequence") + " and " +
              count_text(n.load.requests, "request") + " still there and the only copy of " +
              count_text(alone.size(), "expert");

@@ -34,7 +34,7 @@ bool is_plain_name(std::string_view name) {
 
 result<join_request> enrolment::read_join(std::string_view body) const {
   ATOLL_ASSIGN(const json::object o,
-               read_body(body, {"token", "name", "roles", "csr", "version", "unix_s"}));
+               read_body(body, {"token", "name", "roles", "csr", "version", "unix_s", "model"}));
   join_request r;
   ATOLL_ASSIGN(const std::string token, text_field(o, "token", 512));
   if (token.empty()) return missing("token");
@@ -51,6 +51,11 @@ result<join_request> enrolment::read_join(std::string_view body) const {
   ATOLL_ASSIGN(r.version, text_field(o, "version", 255));
   ATOLL_ASSIGN(const auto theirs, integer_field(o, "unix_s", 0, year_9999));
   if (theirs) ATOLL_TRY(tls::check_clocks(unix_s_(), "the machine that joins", *theirs));
+  ATOLL_ASSIGN(const std::string model, text_field(o, "model", 64));
+  if (!model.empty() && !terms_.fingerprint.empty() && model != terms_.fingerprint)
+    return error{errc::invalid_model,
+                 "its model has fingerprint " + model + ", the cluster's has " +
+                     terms_.fingerprint + ": give every node the same checkpoint"};
   // A request that is none shows before the token loses a use. The certificate is thrown away.
   ATOLL_TRY(authority_.issue({.request_pem = r.csr, .node = {}, .roles = {}, .names = {"check"}},
                              unix_s_()));
@@ -118,7 +123,8 @@ result<void> enrolment::check_member(const cluster::control& on,
   const auto seen = on.view(*shown.node, now);
   if (seen.has_error() || seen->state == cluster::node_state::removed)
     return error{errc::unauthorised,
-                 who + " was removed from the cluster; join again with a new token"};
+                 who + " was removed from the cluster; join anew with a token and an empty state "
+                       "directory (--dir)"};
   if (cluster::is_revoked(on.kept(), shown.serial, *shown.node))
     return error{errc::unauthorised,
                  "certificate " + shown.serial + " of " + who +

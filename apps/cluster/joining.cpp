@@ -122,12 +122,13 @@ result<node_card> join_cluster(const join_options& o) {
   ATOLL_TRY(write_private(o.dir + "/node.csr", made.request_pem));
   json::array roles;
   for (const auto& r : o.roles) roles.emplace_back(r);
-  const json::object body{{"token", tls::to_text(token)},
-                          {"name", o.name},
-                          {"roles", std::move(roles)},
-                          {"csr", made.request_pem},
-                          {"version", o.version},
-                          {"unix_s", unix_time_ms() / 1000}};
+  json::object body{{"token", tls::to_text(token)},
+                    {"name", o.name},
+                    {"roles", std::move(roles)},
+                    {"csr", made.request_pem},
+                    {"version", o.version},
+                    {"unix_s", unix_time_ms() / 1000}};
+  if (!o.model.empty()) body["model"] = o.model;
   ATOLL_ASSIGN(json::object told, post(server, o.dir + "/ca.pem", "/api/v1/join", body));
   ATOLL_TRY(keep_certificate(o.dir, told, made.key_pem, ca));
   ATOLL_TRY(keep_model(o.dir, told));

@@ -20,6 +20,7 @@ struct join_options {
   std::string name;
   std::vector<std::string> roles;
   std::string version;
+  std::string model;  // its fingerprint; empty: the node has none
 };
 
 /// Joins, and keeps in the directory what it was told. errc::unauthorised: the token is refused, or

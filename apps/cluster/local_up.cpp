@@ -1,11 +1,13 @@
 #include "apps/cluster/local_up.hpp"
 
 #include "apps/cluster/child.hpp"
+#include "apps/cluster/operator_session.hpp"
 #include "apps/inbox.hpp"
 #include "apps/output.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/disk.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/model/checkpoint.hpp"
 
 #include <boost/json.hpp>
 
@@ -57,9 +59,12 @@ public:
   local_cluster_run& operator=(const local_cluster_run&) = delete;
 
   result<int> run() {
+    const auto files = system_disk();
+    ATOLL_TRY(model::resolve_model(*files, o_.model, model::system_environment()));
     ATOLL_TRY(make_directory());
     auto up = start_coordinator();
     if (up.has_value()) up = start_others();
+    if (up.has_value()) up = wait_whole();
     if (up.has_value()) up = announce();
     if (up.has_value()) return watch();
     // What went wrong is in the logs.
@@ -76,6 +81,7 @@ private:
   result<void> start_others();
   result<void> make_token(const std::string& role, int uses, const std::string& file);
   result<void> wait_ready(std::size_t first);
+  result<void> wait_whole();
   void take_line(local_node& n, const std::string& line);
   result<void> announce();
   int watch();
@@ -293,6 +299,33 @@ result<void> local_cluster_run::wait_ready(std::size_t first) {
     if (wait(std::chrono::seconds{1}) != 0) return error{errc::cancelled, "interrupted"};
     if (time_.now() > until)
       return error{errc::deadline, "the nodes were not ready within two minutes; see " + dir_};
+  }
+}
+
+/// Until each expert has a copy in use. Loading may take long, and is told; what cannot be is an
+/// error.
+result<void> local_cluster_run::wait_whole() {
+  ATOLL_ASSIGN(
+      operator_session at,
+      operator_session::open({nodes_[0].url, path("coordinator/ca.pem"), path("admin.key")}));
+  time_point_ns told = time_.now();
+  for (;;) {
+    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/cluster"));
+    const json::object& is = all.as_object();
+    const json::object& placed = is.at("placement").as_object();
+    const auto count = [&](const char* of) { return placed.at(of).to_number<std::int64_t>(); };
+    if (is.at("ready").as_bool() && count("without_copy") == 0) return {};
+    const std::string why{is.at("reason").as_string()};
+    if (count("unplaceable") > 0)
+      return error{errc::out_of_memory, why + ": give more --expert-nodes or --expert-memory"};
+    if (time_.now() - told > std::chrono::seconds{5}) {
+      told = time_.now();
+      log_info("waiting for the cluster: " + why);
+    }
+    if (wait(std::chrono::milliseconds{20}) != 0) return error{errc::cancelled, "interrupted"};
+    for (local_node& n : nodes_)
+      if (n.process && n.process->take_end())
+        return error{errc::internal, "node " + n.name + " ended: " + *n.process->take_end()};
   }
 }
 

@@ -181,10 +181,14 @@ result<void> node_process::find_model() {
 }
 
 result<void> node_process::join() {
-  ATOLL_ASSIGN(
-      card_,
-      join_cluster(
-          {o_.dir, o_.join, o_.token_file, o_.name, o_.roles, apps::this_build().version}));
+  ATOLL_ASSIGN(card_,
+               join_cluster({o_.dir,
+                             o_.join,
+                             o_.token_file,
+                             o_.name,
+                             o_.roles,
+                             apps::this_build().version,
+                             model_.fingerprint}));
   log_info("joined cluster " + card_.cluster + " as node " + std::to_string(card_.node.value));
   ATOLL_ASSIGN(own_, read_credentials(o_.dir));
   return {};
@@ -496,10 +500,11 @@ int node_process::leave() {
     if (const int code = http_->drain(signals_, manager_); code != 0) return code;
   }
   if (host_) return 0;
-  node_->leave(s().drain_time);
   const time_point_ns until = time_.now() + s().drain_time + leave_slack;
   log_info("leaving the cluster; a second signal stops now");
   while (!life_->end()) {
+    // Again and again: a coordinator that has just started does not know this life yet.
+    node_->leave(std::max(until - time_.now() - leave_slack, duration_ns{0}));
     if (time_.now() > until) {
       log_warning("the coordinator did not let this node go in time; it goes all the same");
       return 0;

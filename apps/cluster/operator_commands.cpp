@@ -220,10 +220,19 @@ result<int> run_token_create(const token_options& o) {
   return with_session(o.at, [&](operator_session& at) -> result<int> {
     if (!o.out.empty() && std::filesystem::exists(o.out))
       return error{errc::invalid_argument, "--out " + o.out + ": the file is there already"};
+    // The token is shown once: where it goes must be there before it is.
+    if (!o.out.empty())
+      if (const auto made = write_private(o.out, ""); made.has_error())
+        return error{errc::invalid_argument, "--out " + made.error().message()};
     json::array roles;
     for (const auto& r : o.roles) roles.emplace_back(r);
     const json::object body{{"roles", std::move(roles)}, {"ttl_s", o.ttl_s}, {"uses", o.uses}};
-    ATOLL_ASSIGN(json::value made, at.ask("POST", "/api/v1/join-tokens", json::serialize(body)));
+    auto answer = at.ask("POST", "/api/v1/join-tokens", json::serialize(body));
+    if (answer.has_error()) {
+      if (!o.out.empty()) std::filesystem::remove(o.out);
+      return answer.error();
+    }
+    json::value made = std::move(*answer);
     const std::string token = text_at(made, "token");
     if (o.out.empty()) return o.at.as_json ? print(made) : print(token + "\n");
     ATOLL_TRY(write_private(o.out, token + "\n"));

@@ -186,10 +186,12 @@ void server::sample() {
   if (node_ == nullptr) return;
   server_sample now = seen_now();
   const bool is_stalled = progress_.is_stalled(now, time_->now());
-  now.is_ready = !is_stalled;
-  now.state = is_stalled ? "requests wait and nothing is computed" : "ready";
+  const std::string why =
+      is_stalled ? "requests wait and nothing is computed" : now.gauges.out_of_use;
+  now.is_ready = why.empty();
+  now.state = now.is_ready ? "ready" : why;
   board_->sampled(now);
-  front_->set_state(is_stalled ? now.state : std::string{});
+  front_->set_state(why);
 }
 
 void server::take(const serve_settings& fresh) {

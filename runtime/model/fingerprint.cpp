@@ -67,15 +67,23 @@ void add_config(hasher& h, const model_config& c) {
   h.integers(c.bos.has_value(), c.bos.value_or(0));
 }
 
-void add_tensor(hasher& h, const located_tensor& at) {
+bool is_expert(const located_tensor& at) {
+  return at.tensor->name.find(".mlp.experts.") != std::string::npos;
+}
+
+void add_tensor(hasher& h, const located_tensor& at, bool is_whole) {
   h.text(at.tensor->name);
   h.text(at.tensor->type.name);
   h.integers(at.tensor->shape.size());
   for (const std::uint64_t size : at.tensor->shape) h.number(size);
   const std::span<const std::byte> data = at.file->data(*at.tensor);
   const std::size_t sample = std::min(data.size(), fingerprint_sample_bytes);
-  h.add(data.first(sample));
-  h.add(data.last(sample));
+  const std::size_t samples = is_expert(at) ? 2 : fingerprint_samples;
+  if (is_whole || data.size() <= sample * samples) return h.add(data);
+  const std::size_t last = data.size() - sample;
+  for (std::size_t i = 0; i < samples; ++i)
+    h.add(
+        data.subspan(last / (samples - 1) * i + last % (samples - 1) * i / (samples - 1), sample));
 }
 
 }  // namespace
@@ -83,7 +91,12 @@ void add_tensor(hasher& h, const located_tensor& at) {
 std::string fingerprint(const checkpoint& source) {
   hasher h;
   add_config(h, source.config());
-  for (const located_tensor& at : source.tensors()) add_tensor(h, at);
+  std::size_t bytes = 0;
+  for (const located_tensor& at : source.tensors())
+    bytes += is_expert(at) ? 0 : at.file->data(*at.tensor).size();
+  const bool counts_whole = bytes <= fingerprint_whole_bytes;
+  for (const located_tensor& at : source.tensors())
+    add_tensor(h, at, counts_whole && !is_expert(at));
   return h.hex();
 }
 

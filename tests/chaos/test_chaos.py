@@ -132,3 +132,25 @@ def test_a_rolling_restart_of_every_node(cluster):
 def test_a_schedule_of_faults(cluster):
     play(cluster, LOCAL, SEED, SECONDS)
     until("the shards let go", lambda: sequences(cluster) == 0, QUIET_WITHIN)
+
+
+@short_only
+def test_a_node_leaves_in_order_when_the_coordinator_has_just_started(cluster):
+    coordinator = cluster.of("coordinator")[0]
+    old = coordinator.pid
+    coordinator.kill()
+
+    def is_back():
+        cluster.follow_restarts()
+        return coordinator.pid != old and cluster.operator("node", "list", check=False)
+    until("the coordinator answers again", is_back, 30)
+    victim = cluster.of("expert")[SEED % 3]
+    pid, began = victim.pid, time.monotonic()
+    victim.signal(15)
+
+    def is_another():
+        cluster.follow_restarts()
+        return victim.pid != pid
+    until("the node is started again", is_another, 30)
+    assert time.monotonic() - began < 20, "it waited for a coordinator that had not heard it"
+    assert "it goes all the same" not in cluster.logs()[f"{victim.name}.log"]

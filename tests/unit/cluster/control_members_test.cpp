@@ -24,6 +24,25 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+TEST(control_members, refuses_who_sends_data_by_another_medium) {
+  control_world w;
+  const auto asks = [&](std::uint32_t role, bool by_ucx) {
+    fake_agent a;
+    a.node = *w.mind().admit("a", role);
+    a.roles = role;
+    a.capacity = 12;
+    wire::join j = w.join_of(a);
+    if (by_ucx) j.ucx.assign(8, std::byte{1});
+    return refusal(w, {a.node, incarnation{1}}, j);
+  };
+  EXPECT_EQ(asks(wire::role_coordinator, false), "") << "it has no data to send";
+  EXPECT_EQ(asks(wire::role_expert, true), "");
+  EXPECT_EQ(asks(wire::role_attention, true), "");
+  const std::string text = asks(wire::role_gateway, false);
+  EXPECT_TRUE(has(text, "unsupported") && has(text, "by tls") && has(text, "--data-transport"))
+      << text;
+}
+
 TEST(control_members, refuses_who_would_send_rows_in_another_type) {
   control_world w;
   const auto asks = [&](std::uint32_t role, tensor::dtype type) {

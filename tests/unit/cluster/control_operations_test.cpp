@@ -232,6 +232,28 @@ TEST(control_operations, join_tokens_are_counted_expire_and_are_revoked) {
   EXPECT_EQ(w.mind().revoke_token("t9").error().code(), errc::not_found);
 }
 
+TEST(control_operations, a_gateway_is_not_drained_while_clients_wait_for_it) {
+  two_and_three t;
+  t.w.add(wire::role_gateway, 0);
+  const node_id gateway = t.w.add(wire::role_gateway, 0);
+  t.w.settle_all();
+  const auto id = t.w.mind().drain(gateway, std::chrono::seconds{10}, false, t.w.now);
+  ASSERT_TRUE(id.has_value()) << id.error().message();
+  for (int i = 0; i < 12; ++i) {
+    t.w.now = t.w.now + std::chrono::seconds{1};
+    wire::load_report r;
+    r.node = gateway;
+    r.requests = 2;
+    t.w.mind().reported({gateway, t.w.agents.at(gateway).life}, r, t.w.now);
+    t.w.mind().tick(t.w.now);
+    if (i < 8) {
+      EXPECT_EQ(t.done(*id).state, operation_state::running);
+    }
+  }
+  EXPECT_EQ(t.done(*id).state, operation_state::failed);
+  EXPECT_TRUE(has(t.done(*id).detail, "2 requests")) << t.done(*id).detail;
+}
+
 TEST(control_operations, strangers_do_not_fill_the_events) {
   control_world w;
   const auto before = w.mind().view(w.now).revision;

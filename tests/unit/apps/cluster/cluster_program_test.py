@@ -335,9 +335,27 @@ class ClusterProgram(unittest.TestCase):
         config = json.loads((other / "config.json").read_text())
         config["rms_norm_eps"] = 2 * config["rms_norm_eps"]
         (other / "config.json").write_text(json.dumps(config))
+        token = self.token()
+        nodes = len(self.operator("node", "list"))
         said = self.refused("--role", "expert", "--model", other, "--join", self.server,
-                            "--token-file", self.token())
+                            "--token-file", token)
         self.assertIn("fingerprint", said)
+        mine = token.read_text().split("-")[2].split(".")[0]
+        uses = [t["uses_left"] for t in self.operator("join-token", "list") if t["id"] == mine]
+        self.assertEqual(uses, [1])
+        self.assertEqual(len(self.operator("node", "list")), nodes)
+
+    def test_a_cluster_on_one_machine_says_at_once_what_cannot_be(self):
+        for arguments in (["--expert-nodes", "0"], ["--gateways", "-1"], ["--replicas", "0"],
+                          ["--data-transport", "udp"], ["--expert-memory", "much"]):
+            refused = run("local", "up", MODEL, *arguments)
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn(arguments[0], refused.stderr)
+        self.assertEqual(run("local", "up", self.dir / "nowhere").returncode, 2)
+        small = run("local", "up", MODEL, "--expert-memory", "100k", "--expert-nodes", "1",
+                    "--attention-nodes", "1", "--replicas", "1")
+        self.assertEqual(small.returncode, 2, small.stderr)
+        self.assertIn("no memory for 127 of 128 experts", small.stderr)
 
     def test_one_directory_is_one_node(self):
         busy = run("node", "run", "--role", "coordinator", "--model", MODEL, "--dir",

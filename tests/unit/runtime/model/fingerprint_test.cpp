@@ -77,6 +77,11 @@ TEST(fingerprint, tells_models_apart_by_values_types_names_and_configuration) {
     last.tensors.at(name).data.back() ^= std::byte{1};
     expect_new(last);
   }
+  // A bit in the middle of what no expert's check row shows.
+  editable_checkpoint damaged = original;
+  auto& bytes = damaged.tensors.at("model.layers.1.self_attn.o_proj.weight").data;
+  bytes[bytes.size() / 2] ^= std::byte{0x80};
+  expect_new(damaged);
   editable_checkpoint base = original;
   base.replace("\"rope_theta\": 10000", "\"rope_theta\": 20000");
   expect_new(base);
