@@ -312,10 +312,11 @@ double elastic_plan::hottest_after() const {
 result<elastic_plan> plan_elastic(const elastic_input& input) {
   ATOLL_TRY(check(input));
   const fleet nodes{input};
-  balance_input asked = question_of(input, nodes, false);
+  balance_input asked = question_of(input, nodes, strictness::free_places);
   result<balance_plan> planned = plan_balance(asked);
-  if (!planned && !input.unwanted.empty()) {
-    asked = question_of(input, nodes, true);
+  for (const strictness how : {strictness::all_places, strictness::keep_unwanted}) {
+    if (planned) break;
+    asked = question_of(input, nodes, how);
     planned = plan_balance(asked);
   }
   if (!planned) return planned.error();

@@ -23,7 +23,7 @@ constexpr double phantom_speed = 1e-9;
 /// The copies there are, changed by the rules.
 class ruling {
 public:
-  ruling(const elastic_input& input, const fleet& nodes, bool keeps_unwanted);
+  ruling(const elastic_input& input, const fleet& nodes, strictness how);
 
   balance_input take();
 
@@ -46,10 +46,12 @@ private:
   std::optional<std::uint32_t> emptiest_for(std::size_t i) const;
   void fix(std::size_t i, std::uint32_t count);
   void make_pins();
+  void leave_free();
 
   const elastic_input& input_;
   const fleet& nodes_;
   bool keeps_unwanted_;
+  bool leaves_free_;
   balance_input out_;
   std::vector<copies> by_expert_;
   std::vector<std::size_t> used_;  // by node
@@ -59,16 +61,17 @@ private:
   std::vector<std::size_t> absent_;
 };
 
-ruling::ruling(const elastic_input& input, const fleet& nodes, bool keeps_unwanted)
+ruling::ruling(const elastic_input& input, const fleet& nodes, strictness how)
     : input_{input},
       nodes_{nodes},
-      keeps_unwanted_{keeps_unwanted},
+      keeps_unwanted_{how == strictness::keep_unwanted},
+      leaves_free_{how == strictness::free_places},
       by_expert_(input.present.size()),
       used_(nodes.nodes().size(), 0),
       loads_(nodes.nodes().size(), 0) {
   out_.loads = planning_loads(input);
   bar(input.barred);
-  if (!keeps_unwanted) bar(input.unwanted);
+  if (!keeps_unwanted_) bar(input.unwanted);
   for (const expert_copy& c : input.pinned)
     if (const auto i = index_of(c))
       if (const auto place = nodes.place_of(c.group)) pinned_.emplace(*i, nodes.node_of(*place));
@@ -229,9 +232,27 @@ void ruling::make_pins() {
   }
 }
 
+/// A copy that changes places is made before the old one goes: full groups would wait for each
+/// other. Nothing that is there gives way to that, nor do wanted copies.
+void ruling::leave_free() {
+  constexpr double ample = 1.05;
+  constexpr std::size_t capacity_least = 12;  // below it one place is too much to leave
+  double room = 0;
+  for (std::uint32_t j = 0; j < out_.nodes.size(); ++j)
+    if (is_open(j)) room += static_cast<double>(nodes_.capacity(j)) - 1;
+  const auto wanted = static_cast<double>(by_expert_.size() * input_.copies);
+  if (room < wanted * ample) return;
+  for (std::uint32_t j = 0; j < out_.nodes.size(); ++j) {
+    const std::size_t capacity = nodes_.capacity(j);
+    if (capacity < capacity_least || used_[j] >= capacity) continue;
+    out_.nodes[j].memory_bytes = (capacity - 1) * out_.expert_bytes;
+  }
+}
+
 balance_input ruling::take() {
   out_.nodes = nodes_.nodes();
   out_.expert_bytes = std::max<std::uint64_t>(input_.expert_bytes, 1);
+  if (leaves_free_) leave_free();
   if (!absent_.empty()) {
     double slowest = out_.nodes.front().speed;
     for (const balance_node& node : out_.nodes) slowest = std::min(slowest, node.speed);
@@ -313,8 +334,8 @@ std::uint32_t wanted_of(const elastic_input& input, std::size_t i) {
   return input.copies_of.empty() ? input.copies : input.copies_of[i].value_or(input.copies);
 }
 
-balance_input question_of(const elastic_input& input, const fleet& nodes, bool keeps_unwanted) {
-  return ruling{input, nodes, keeps_unwanted}.take();
+balance_input question_of(const elastic_input& input, const fleet& nodes, strictness how) {
+  return ruling{input, nodes, how}.take();
 }
 
 }  // namespace atl::cluster::elastic

@@ -37,9 +37,16 @@ std::vector<std::vector<double>> planning_loads(const elastic_input& input);
 
 std::uint32_t wanted_of(const elastic_input& input, std::size_t i);
 
+/// How strictly the balancer is asked, one after another until a plan is found.
+enum class strictness : std::uint8_t {
+  free_places,   // one place of each node stays free where memory is ample: copies that change
+                 // places go through it
+  all_places,    // none does
+  keep_unwanted  // and unwanted copies may stay, for want of another place
+};
+
 /// What the balancer is asked. Copies that operators ask for are in `present`, pinned. Experts that
 /// are to have none are pinned to a node of their own, the last, and have no load.
-/// `keeps_unwanted`: unwanted copies may stay, for want of another place.
-balance_input question_of(const elastic_input& input, const fleet& nodes, bool keeps_unwanted);
+balance_input question_of(const elastic_input& input, const fleet& nodes, strictness how);
 
 }  // namespace atl::cluster::elastic
