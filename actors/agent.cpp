@@ -2,6 +2,7 @@
 
 #include "actors/agent_experts.hpp"
 #include "actors/uncaught.hpp"
+#include "experts/kernel_cost.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -20,7 +21,9 @@ namespace wire = transport::wire;
 
 // Actors answer questions about their state between two messages.
 constexpr auto answer_patience = std::chrono::seconds{60};
-constexpr auto report_every = std::chrono::seconds{1};
+constexpr duration_ns report_every = std::chrono::seconds{1};
+// Of a node with experts, while rows were computed since the last report.
+constexpr duration_ns report_soon = std::chrono::milliseconds{250};
 // From one join to the next while no answer comes: doubled each time up to the second.
 constexpr duration_ns join_pause = std::chrono::milliseconds{500};
 constexpr duration_ns join_pause_max = std::chrono::seconds{2};
@@ -35,6 +38,7 @@ std::string without_numbers(std::string text) {
 struct gathering {
   std::size_t missing = 0;
   bool is_whole = true;
+  bool is_due = true;  // also without news of rows
   wire::load_report report;
   std::vector<expert_counts> counts;  // by group
   std::function<void(bool)> told;
@@ -47,6 +51,7 @@ public:
         parts_{std::move(parts)},
         experts_{this, parts_, [this](const wire::placed& p) { tell_coordinator(p); }},
         reported_(parts_.groups.size()),
+        speed_{parts_.speed_ratio_most},
         is_member_{!parts_.join},
         is_listed_{!parts_.join} {
     end_process_on_exception(*this);
@@ -220,19 +225,21 @@ private:
   // ---- reports ----
 
   void tick() {
-    this->delayed_send(this, report_every, tick_atom::value);
+    this->delayed_send(this, parts_.groups.empty() ? report_every : report_soon, tick_atom::value);
     if (!is_member_ || gatherings_ > 0) return;
-    gather([](bool) {});
+    const bool is_due = !reported_at_ || parts_.time->now() - *reported_at_ >= report_every;
+    gather(is_due, [](bool) {});
   }
 
   caf::result<bool> report() {
     auto promise = this->make_response_promise<bool>();
-    gather([promise](bool is_told) mutable { promise.deliver(is_told); });
+    gather(true, [promise](bool is_told) mutable { promise.deliver(is_told); });
     return promise;
   }
 
-  void gather(std::function<void(bool)> told) {
+  void gather(bool is_due, std::function<void(bool)> told) {
     auto g = std::make_shared<gathering>();
+    g->is_due = is_due;
     g->told = std::move(told);
     g->counts.resize(parts_.groups.size());
     g->missing = parts_.groups.size() + parts_.shards.size() + parts_.routers.size() +
@@ -275,13 +282,29 @@ private:
     --gatherings_;
     wire::load_report& r = g.report;
     r.node = parts_.mail->node();
+    for (std::size_t i = 0; i < g.counts.size(); ++i) add_new(r, g.counts[i], reported_[i]);
+    if (!g.is_due && r.counts.empty()) return g.told(false);
     r.window = ++window_;
     r.expert_bytes = experts_.bytes();
-    for (std::size_t i = 0; i < g.counts.size(); ++i) add_new(r, g.counts[i], reported_[i]);
+    if (g.is_whole) add_speed(r, g.counts);
+    reported_at_ = parts_.time->now();
     const bool is_told = g.is_whole && try_tell_coordinator(r).has_value();
     // Rows that nobody was told of are in the next report.
     if (is_told) reported_ = std::move(g.counts);
     g.told(is_told);
+  }
+
+  void add_speed(wire::load_report& r, const std::vector<expert_counts>& all) {
+    double expected_ns = 0;
+    for (const expert_counts& c : all) {
+      r.busy_ns += c.busy_ns;
+      expected_ns += c.expected_ns;
+    }
+    speed_.add(expected_ns - std::exchange(expected_ns_, expected_ns),
+               static_cast<double>(r.busy_ns - std::exchange(busy_ns_, r.busy_ns)));
+    const auto ratio = speed_.correction();
+    if (parts_.join && ratio)
+      r.speed_now = std::min(static_cast<float>(parts_.join->speed * *ratio), wire::speed_max);
   }
 
   static void
@@ -301,6 +324,10 @@ private:
   agent_experts experts_;
   std::vector<expert_counts> reported_;  // by group
   std::uint64_t window_ = 0;
+  std::optional<time_point_ns> reported_at_;
+  experts::speed_observer speed_;
+  double expected_ns_ = 0;      // of all groups, at the last report
+  std::uint64_t busy_ns_ = 0;   // likewise
   std::size_t gatherings_ = 0;  // under way
   bool is_member_;
   bool is_listed_;  // members came from who welcomed it

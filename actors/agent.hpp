@@ -4,7 +4,7 @@
 //   join until welcome, again when the control path was lost; members, dismissed -> to who asked
 //   place -> the routers of the node; when all use an epoch -> adopted
 //   load, release, fetch, chunk -> agent_experts
-//   each second -> load_report
+//   each second, and sooner when rows were computed -> load_report
 //
 // Without a coordinator nothing here fails: what is asked waits, what would be told is told later.
 #pragma once
@@ -44,6 +44,7 @@ struct agent_parts {
   std::vector<router_actor> routers = {};
   std::vector<shard_actor> shards = {};
   gateway_actor gateway = {};
+  double speed_ratio_most = 2;  // as node_setup
 
   // Called by the actor, so they return at once. May be empty.
   std::function<void(const transport::wire::welcome&)> welcomed = {};

@@ -123,6 +123,7 @@ private:
       parts.compute = std::move(compute);
       parts.config = s_.config;
       parts.isa = *o_.isa;
+      parts.cost = s_.cost;
       all_.groups.push_back(spawn_group(*on_.system, parts));
     }
     return {};
@@ -147,6 +148,7 @@ private:
       router.lanes = limits_.lanes;
       router.codec = kernels::row_codec::make(*o_.isa, o_.activations);
       router.group_rows_max = static_cast<std::uint32_t>(o_.group_rows_max);
+      router.capacity_factor = o_.capacity_factor;
       all_.routers.push_back(spawn_router(*on_.system, router));
 
       shard_parts shard;
@@ -234,12 +236,14 @@ private:
     parts.time = on_.time;
     parts.coordinator_node = s_.coordinator;
     parts.join = presence();
+    parts.speed_ratio_most = s_.speed_ratio_most;
     parts.config = s_.config;
     parts.device = on_.device;
     parts.buffers = all_.buffers.get();
     if (has(wire::role_expert)) {
       parts.weights = s_.weights;
       parts.memory = std::make_shared<memory_budget>("experts", s_.expert_bytes);
+      all_.expert_memory = parts.memory;
       ATOLL_ASSIGN(parts.compute, experts::group_compute::make(s_.config, {*o_.isa, o_.numerics}));
     }
     parts.groups = all_.groups;

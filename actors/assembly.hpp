@@ -35,6 +35,7 @@ struct assembly {
   std::vector<shard_actor> shards;
   std::vector<router_actor> routers;
   std::vector<group_actor> groups;
+  std::shared_ptr<memory_budget> expert_memory;  // of a node with experts
   coordinator_actor coordinator;
   pulse_actor pulse;
   agent_actor agent;

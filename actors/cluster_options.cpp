@@ -6,8 +6,9 @@
 #include "transport/frame.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <string>
-#include <thread>
 
 namespace atl::actors {
 namespace {
@@ -22,6 +23,12 @@ constexpr std::int64_t tokens_per_place = 16'384;
 
 error bad(const std::string& option, std::int64_t value, const std::string& rule) {
   return {errc::invalid_argument, option + " " + std::to_string(value) + ": it must be " + rule};
+}
+
+std::string decimal(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
 }
 
 std::size_t shard_pages(const cluster_options& o, const model::model_config& config) {
@@ -63,6 +70,10 @@ result<void> check_counts(const cluster_options& o, const model::model_config& c
   ATOLL_TRY(between("--micro-batch-sequences", o.lane_sequences_min, 1, 65536));
   ATOLL_TRY(between("--micro-batches", o.micro_batches, 1, 16));
   ATOLL_TRY(between("--group-rows", o.group_rows_max, 1, 1 << 20));
+  if (!(o.capacity_factor >= 1 && o.capacity_factor <= cluster::capacity_factor_max))
+    return error{errc::invalid_argument,
+                 "--capacity-factor " + decimal(o.capacity_factor) + ": it must be between 1 and " +
+                     decimal(cluster::capacity_factor_max)};
   ATOLL_TRY(between("--queue-size", o.queued_max, 0, queue_size_max));
   ATOLL_TRY(between("--queue-tokens", o.queued_tokens, 0, std::int64_t{1} << 50));
   return between("--max-seq-len", o.context_max, 0, config.max_position);
@@ -79,8 +90,7 @@ std::size_t kv_bytes_needed(const cluster_options& o, const model::model_config&
 result<cluster_options> resolved(const cluster_options& asked, const model::model_config& config) {
   ATOLL_TRY(check_counts(asked, config));
   cluster_options o = asked;
-  if (o.threads == 0)
-    o.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  if (o.threads == 0) o.threads = static_cast<int>(std::ceil(usable_cpus()));
   if (!o.isa) {
     ATOLL_ASSIGN(o.isa, kernels::best_isa());
   } else if (!kernels::isa_available(*o.isa)) {

@@ -1,6 +1,7 @@
 // The shape of a cluster in one process, and the choice of what was left open. Plain values.
 #pragma once
 
+#include "cluster/routing.hpp"
 #include "runtime/base/result.hpp"
 #include "runtime/kernels/isa.hpp"
 #include "runtime/kernels/matmul.hpp"
@@ -32,6 +33,9 @@ struct cluster_options {
   int lane_sequences_min = 32;         // a micro-batch takes so many before the next gets some
   int micro_batches = 2;               // in flight per shard
   std::int64_t group_rows_max = 8192;  // rows in flight per shard and expert group (credits)
+  // Of the rows of one expert in a step, a copy takes so many times its fair share before the rows
+  // prefer another (--capacity-factor).
+  double capacity_factor = cluster::capacity_factor_default;
   std::size_t kv_bytes =
       0;  // latent storage of all shards together; 0: what sequences_max x context_max need
   bool prefix_cache = true;  // requests of one scope share the pages of a common beginning

@@ -54,16 +54,10 @@ std::uint32_t exchange::assign(std::uint32_t lane,
                                const std::vector<std::uint32_t>& pairs,
                                const cluster::avoided_groups& avoid) {
   call& c = *calls_[lane];
-  targets_.assign(pairs.size(), experts::no_group);
   if (table_) {
-    cluster::route(*table_->current(),
-                   c.ask.layer,
-                   next_number_,
-                   c.ask.k,
-                   pairs,
-                   c.ask.experts,
-                   avoid,
-                   targets_.data());
+    choose(c, pairs, avoid);
+  } else {
+    targets_.assign(pairs.size(), experts::no_group);
   }
   for (std::size_t i = 0; i < pairs.size(); ++i)
     if (targets_[i] == experts::no_group) c.parked.push_back(pairs[i]);
@@ -72,6 +66,16 @@ std::uint32_t exchange::assign(std::uint32_t lane,
     wake(*c.parked_since + parts_.unavailable_after);
   }
   return add_parcels(c, experts::plan_dispatch(c.ask.k, pairs, c.ask.experts, targets_.data()));
+}
+
+/// On the newest placement, and on what is expected of the groups at this moment.
+void exchange::choose(const call& c,
+                      const std::vector<std::uint32_t>& pairs,
+                      const cluster::avoided_groups& avoid) {
+  const cluster::routing_state state{
+      *table_->current(), avoid, loads_.estimates(), parts_.capacity_factor};
+  targets_.resize(pairs.size());
+  cluster::route(state, c.ask.layer, next_number_, pairs, c.ask.experts, targets_.data());
 }
 
 std::uint32_t exchange::add_parcels(call& c, std::vector<experts::group_plan> plans) {
@@ -150,6 +154,8 @@ void exchange::prepare(std::uint32_t lane, std::uint32_t index, const experts::s
   m.assignments.reserve(m.offsets.back());
   for (std::uint32_t a = base; a < base + m.offsets.back(); ++a)
     m.assignments.push_back({plan.experts[a], plan.ranks[a]});
+  e.pairs = m.offsets.back();
+  e.ahead = loads_.sent(plan.group, e.pairs);
   const std::size_t bytes = range.count * row_bytes();
   auto rows = parts_.buffers->take(bytes);
   m.input.payload = {rows, {rows->as<std::byte>(), bytes}};
@@ -257,7 +263,10 @@ void exchange::take_results(const incoming_ptr& message, const wire::results& r)
     return;
   }
   const time_point_ns now = parts_.time->now();
-  if (e.tries == 1) times_[e.group].observe(e.range.count, now - e.sent_at);
+  if (e.tries == 1) {
+    times_[e.group].observe(e.range.count, now - e.sent_at);
+    loads_.observe(e.group, e.ahead, e.pairs, now - e.sent_at, r.service_ns);
+  }
   if (e.is_orphan) {
     ++counts_.answers_late;
     drop(found);
@@ -308,6 +317,7 @@ void exchange::take_refusal(const incoming& message, const wire::refused& r) {
 exchange::errand_map::iterator exchange::drop(errand_map::iterator which) {
   errand& e = which->second;
   credits_.give_back(e.group, e.range.count);
+  loads_.ended(e.group, e.pairs);
   if (!e.is_copying) return errands_.erase(which);
   e.is_dropped = true;
   return ++which;
@@ -363,6 +373,7 @@ held exchange::counts() const {
   held h = counts_;
   for (const auto& [number, e] : errands_)
     if (!e.is_dropped) h.rows_in_flight += e.range.count;
+  h.group_rows = credits_.most_taken();
   return h;
 }
 

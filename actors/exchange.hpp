@@ -20,6 +20,7 @@
 
 #include "actors/mailroom.hpp"
 #include "cluster/group_directory.hpp"
+#include "cluster/group_loads.hpp"
 #include "cluster/hedging.hpp"
 #include "cluster/placement_table.hpp"
 #include "experts/dispatch/combine.hpp"
@@ -49,6 +50,7 @@ struct exchange_parts {
   std::uint32_t width = 0;   // of a row
   kernels::row_codec codec;  // of rows in both directions
   std::uint32_t group_rows_max = 0;
+  double capacity_factor = cluster::capacity_factor_default;
   duration_ns give_up_after{};      // without any progress of a call
   duration_ns unavailable_after{};  // without a live copy of an expert
   /// What the job that copies the rows of a frame calls at its end, on the device: leads to
@@ -133,6 +135,7 @@ private:
     std::uint32_t parcel = 0;
     experts::send_range range;
     group_id group;
+    std::uint32_t pairs = 0, ahead = 0;  // that it asks for; that the group had before them
     transport::address to;
     transport::wire::dispatch message;
     time_point_ns sent_at, deadline;
@@ -154,6 +157,10 @@ private:
   std::uint32_t assign(std::uint32_t lane,
                        const std::vector<std::uint32_t>& pairs,
                        const cluster::avoided_groups& avoid);
+  /// targets_ of the pairs.
+  void choose(const call& c,
+              const std::vector<std::uint32_t>& pairs,
+              const cluster::avoided_groups& avoid);
   std::uint32_t add_parcels(call& c, std::vector<experts::group_plan> plans);
   std::uint32_t assign_again(pairs_by_lane& open, const cluster::avoided_groups& avoid);
   void unpark();
@@ -183,6 +190,7 @@ private:
   cluster::group_directory directory_;
   experts::credit_ledger credits_;
   cluster::hedge_budget budget_;
+  cluster::group_loads loads_;
   std::map<group_id, cluster::answer_times> times_;
   std::vector<std::shared_ptr<call>> calls_;
   errand_map errands_;  // by the number of the frame

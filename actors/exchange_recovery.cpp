@@ -20,6 +20,7 @@ result<void> exchange::use_placement(cluster::map_ptr map,
     ATOLL_TRY(table_->flip(version));
   }
   directory_.seat_groups(groups);
+  for (const auto& seated : groups) loads_.add(seated.group);
   coming_ = std::move(coming);
   unpark();
   // Some may wait no longer.
@@ -105,16 +106,8 @@ bool exchange::hedge(const errand& e, bool is_free) {
   if (!table_) return false;
   call& c = *calls_[e.lane];
   const auto pairs = c.answers->open_pairs(plan_of(e), e.range, 1);
-  std::vector<group_id> targets(pairs.size());
-  cluster::route(*table_->current(),
-                 c.ask.layer,
-                 next_number_,
-                 c.ask.k,
-                 pairs,
-                 c.ask.experts,
-                 directory_.avoided_beside(e.to.node),
-                 targets.data());
-  auto plans = experts::plan_dispatch(c.ask.k, pairs, c.ask.experts, targets.data());
+  choose(c, pairs, directory_.avoided_beside(e.to.node));
+  auto plans = experts::plan_dispatch(c.ask.k, pairs, c.ask.experts, targets_.data());
   std::uint32_t rows = 0;
   for (const auto& plan : plans) rows += static_cast<std::uint32_t>(plan.rows.size());
   if (rows == 0 || (!is_free && !budget_.take(rows))) return false;

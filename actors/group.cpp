@@ -148,21 +148,32 @@ private:
       batch_->add(*it, parts_.isa, *parts_.buffers);
       it = waiting_.erase(it);
     }
-    count_rows(batch_->make_call(layer));
+    const experts::group_call& call = batch_->make_call(layer);
+    batch_->expected_ns = parts_.cost.job_ns(call.experts.size(), count_rows(call));
     batch_->started = parts_.time->now();
     tensor::job work = batch_->job(*parts_.compute);
-    work.done = [self = group_actor{this}, keep = batch_] { caf::anon_send(self, job_ended{}); };
+    work.done = [self = group_actor{this}, keep = batch_, time = parts_.time] {
+      keep->ended = time->now();
+      caf::anon_send(self, job_ended{});
+    };
     computing_ = true;
     parts_.device->submit(std::move(work));
   }
 
-  void count_rows(const experts::group_call& call) {
+  std::size_t count_rows(const experts::group_call& call) {
     auto& counts = counts_.rows[static_cast<std::size_t>(call.layer)];
-    for (const auto& e : call.experts) counts[e.expert] += e.inputs.size();
+    std::size_t all = 0;
+    for (const auto& e : call.experts) {
+      counts[e.expert] += e.inputs.size();
+      all += e.inputs.size();
+    }
+    return all;
   }
 
   void answer() {
-    const auto service = static_cast<std::uint64_t>((parts_.time->now() - batch_->started).count());
+    const auto service = static_cast<std::uint64_t>((batch_->ended - batch_->started).count());
+    counts_.busy_ns += service;
+    counts_.expected_ns += batch_->expected_ns;
     for (const auto& member : batch_->members()) {
       wire::results r = group_batch::answer_of(member);
       r.service_ns = service;

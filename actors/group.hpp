@@ -15,6 +15,7 @@
 #include "actors/mailroom.hpp"
 #include "actors/messages.hpp"
 #include "experts/group_compute.hpp"
+#include "experts/kernel_cost.hpp"
 #include "runtime/base/buffer_pool.hpp"
 #include "runtime/kernels/isa.hpp"
 #include "runtime/tensor/device.hpp"
@@ -34,6 +35,7 @@ struct group_parts {
   std::shared_ptr<experts::group_compute> compute;
   model::model_config config;
   kernels::isa isa{};
+  experts::kernel_cost cost;  // of its device; not known: nothing is expected
 };
 
 /// Spawns the actor and binds it to its slot.

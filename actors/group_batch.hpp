@@ -38,7 +38,8 @@ public:
   /// The job has ended.
   static transport::wire::results answer_of(const member& m);
 
-  time_point_ns started;
+  time_point_ns started, ended;  // of the job, the latter set on the device
+  double expected_ns = 0;
 
 private:
   /// Rows [first, first + count) of one member: what a chunk converts.

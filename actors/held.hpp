@@ -19,6 +19,7 @@ struct held {
   std::uint64_t pages_used = 0;
   std::uint64_t pages_total = 0;
   std::uint64_t rows_in_flight = 0;
+  std::uint64_t group_rows = 0;  // of them, of a router: the most to one group
   std::uint64_t steps = 0;
   std::uint64_t rows = 0;
   step_sizes steps_by_rows{};
@@ -41,6 +42,9 @@ struct held {
 /// Rows computed per (layer, expert) since the start.
 struct expert_counts {
   std::vector<std::vector<std::uint64_t>> rows;  // [layer][expert]
+  // Of one group: how long its jobs took, and should have by experts::kernel_cost.
+  std::uint64_t busy_ns = 0;
+  double expected_ns = 0;
 };
 
 }  // namespace atl::actors

@@ -13,6 +13,7 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
+#include <cmath>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -23,6 +24,9 @@ namespace {
 
 // An actor answers a question between two messages; only a machine in trouble takes longer.
 constexpr auto answer_patience = std::chrono::seconds{30};
+
+// Before a node joins, to find out how fast it is.
+constexpr duration_ns speed_trial = std::chrono::milliseconds{40};
 
 constexpr duration_ns timeout_max = std::chrono::hours{24 * 7};
 constexpr std::uint32_t tenant_share_max = 1000;
@@ -180,8 +184,17 @@ public:
       u.pages_cached += h.pages_cached;
     }
     u.page_bytes = attention::shard_compute::page_bytes(setup_.config);
-    for (const auto& r : all_->routers)
-      u.rows_in_flight += ask<held>(*system_, r, held_atom::value).rows_in_flight;
+    for (const auto& r : all_->routers) {
+      const auto h = ask<held>(*system_, r, held_atom::value);
+      u.rows_in_flight += h.rows_in_flight;
+      u.group_rows = std::max(u.group_rows, h.group_rows);
+    }
+    u.group_rows_limit = static_cast<std::uint64_t>(setup_.options.group_rows_max);
+    u.capacity_factor = setup_.options.capacity_factor;
+    if (all_->expert_memory != nullptr) {
+      u.expert_bytes = all_->expert_memory->used_bytes();
+      u.expert_bytes_limit = all_->expert_memory->limit_bytes();
+    }
     return u;
   }
 
@@ -226,6 +239,23 @@ private:
     j.device = device_.description();
     j.memory_bytes = usable_memory_bytes();
     j.instruction_set = std::string{to_string(*setup_.options.isa)};
+    const bool computes = (setup_.roles & transport::wire::role_expert) != 0;
+    if (computes && setup_.config.routed_experts > 0) measure();
+  }
+
+  void measure() {
+    const auto& o = setup_.options;
+    const auto cost = experts::measure_kernel_cost(
+        setup_.config, {*o.isa, o.numerics}, device_, time_, speed_trial);
+    if (cost.has_error()) return log_warning("speed not measured: " + cost.error().message());
+    // A quota is not felt in so short a time.
+    const double part = std::min(1.0, usable_cpus() / device_.workers());
+    setup_.cost = cost->at_part(part);
+    if (part < 1) setup_.speed_ratio_most = 1;
+    setup_.presence.speed =
+        static_cast<float>(std::min<double>(setup_.cost.speed(), transport::wire::speed_max));
+    log_info("this node computes " + std::to_string(std::llround(setup_.cost.speed())) +
+             " rows of an expert a second");
   }
 
   /// On the caller's thread, so that a shard of this process finds it compiled.

@@ -42,7 +42,8 @@ struct cluster_counters {
   std::uint64_t page_evictions = 0;  // cached pages given up for others
 };
 
-/// Held resources; all zero when nothing runs, but for pages_total, pages_cached and page_bytes.
+/// Held resources; all zero when nothing runs, but for limits, weights, pages_total, pages_cached
+/// and page_bytes.
 struct cluster_usage {
   std::uint64_t requests = 0;    // known to the gateway
   std::uint64_t sequences = 0;   // known to shards
@@ -51,6 +52,12 @@ struct cluster_usage {
   std::uint64_t pages_cached = 0;    // held by no request, kept for later ones
   std::uint64_t page_bytes = 0;      // of one page
   std::uint64_t rows_in_flight = 0;  // between routers and groups
+  std::uint64_t group_rows = 0;      // of them, from one shard to one group: the most
+  std::uint64_t expert_bytes = 0;    // of expert weights in memory
+  // What bounds them, as set.
+  std::uint64_t group_rows_limit = 0;
+  std::uint64_t expert_bytes_limit = 0;
+  double capacity_factor = 0;
 };
 
 /// What a board shows of the door; a snapshot.

@@ -5,6 +5,7 @@
 #include "actors/control_call.hpp"
 #include "actors/node_links.hpp"
 #include "cluster/peer_watch.hpp"
+#include "experts/kernel_cost.hpp"
 #include "runtime/model/tokenizer.hpp"
 #include "runtime/model/weights.hpp"
 #include "transport/wire/control.hpp"
@@ -45,6 +46,9 @@ struct node_setup {
   /// Whether the presence says what machine it is and how fast, which a start then measures. Not
   /// where one process is the whole cluster, and not in virtual time.
   bool describes_itself = false;
+  /// What its experts cost, as measured; not known: nobody hears of a speed.
+  experts::kernel_cost cost = {};
+  double speed_ratio_most = 2;  // of the speed as calls show it to that of the measurement
   /// Called once the node listens: adds where others reach it. May be empty.
   std::function<void(transport::wire::join&)> addresses;
   cluster::watch_limits watch;

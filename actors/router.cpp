@@ -124,6 +124,7 @@ private:
     e.codec = parts_.codec;
     e.width = static_cast<std::uint32_t>(parts_.config.hidden);
     e.group_rows_max = parts_.group_rows_max;
+    e.capacity_factor = parts_.capacity_factor;
     e.give_up_after = parts_.answer_deadline;
     e.unavailable_after = parts_.unavailable_after;
     e.when_copied = [this](std::uint64_t number) {

@@ -10,6 +10,7 @@
 
 #include "actors/mailroom.hpp"
 #include "actors/messages.hpp"
+#include "cluster/routing.hpp"
 #include "experts/router_compute.hpp"
 #include "runtime/base/buffer_pool.hpp"
 #include "runtime/kernels/row_codec.hpp"
@@ -31,6 +32,7 @@ struct router_parts {
   model::model_config config;
   std::uint32_t lanes = 0;
   std::uint32_t group_rows_max = 0;
+  double capacity_factor = cluster::capacity_factor_default;
   kernels::row_codec codec;  // how rows travel, in both directions
   /// A call that makes no progress for so long fails with errc::deadline.
   duration_ns answer_deadline = std::chrono::seconds{60};

@@ -35,7 +35,7 @@ std::string help_of(const option& o) {
 std::string placeholder(const option& o) {
   const std::string type = serve::type_name(o);
   if (type == "text") return o.flag.ends_with("listen") ? "ADDR" : "TEXT";
-  if (type == "number") return "N";
+  if (type == "number" || type == "factor") return "N";
   if (type == "size") return "SIZE";
   return type == "duration" ? "TIME" : "WORD";
 }

@@ -1,6 +1,15 @@
-// Which replica computes a row. Pure and deterministic: a choice depends on the call, the row, the
-// expert, the map and what is to be avoided alone, so the same call is routed the same way wherever
-// it is planned. The choice never changes a result, only where it is computed.
+// Which replica computes a row. Pure and deterministic: a choice depends on the call, its rows, the
+// map, what is to be avoided and what is expected of the groups alone, so the same call is routed
+// the same way wherever it is planned. The choice never changes a result, only where it is
+// computed.
+//
+// The rows of one expert are cut into blocks of up to 16, which stay together: a copy reads the
+// expert's weights once for all rows it gets. For each block two replicas are drawn, in proportion
+// to their shares, and that which is expected to be done sooner gets it; what the call has given to
+// a group already counts. Experts with most rows choose first. Of the rows of one expert, a replica
+// gets at most
+//   ceil(capacity factor * its fair share of them), or one block if that is more;
+// what is beyond goes to the other replicas. No row is ever left out for it.
 #pragma once
 
 #include "experts/dispatch/plan.hpp"
@@ -18,23 +27,33 @@ struct avoided_groups {
   std::vector<group_id> shunned;  // get rows for which there is no other copy
 };
 
-/// One of `replicas`, in proportion to their shares over many rows, as far as they may be used;
-/// no_group where none may.
-group_id choose_group(std::span<const experts::replica> replicas,
-                      const avoided_groups& avoid,
-                      std::uint64_t call,
-                      std::uint32_t row,
-                      expert_index expert);
+/// Pairs (row, expert) given to a group now are expected to be answered after
+/// start_ns + pairs * pair_ns.
+struct group_estimate {
+  group_id group;
+  double start_ns = 0;
+  double pair_ns = 0;
+};
 
-/// chosen (rows, k): expert indices of `layer`; pairs: numbers row * k + rank; out: targets
-/// (pairs).
-void route(const experts::expert_map& map,
+inline constexpr std::uint32_t routing_block_rows = 16;
+inline constexpr double capacity_factor_default = 1.2;
+inline constexpr double capacity_factor_max = 1000;
+
+/// What a choice is made on beside the rows.
+struct routing_state {
+  const experts::expert_map& map;
+  const avoided_groups& avoid;
+  std::span<const group_estimate> expected;  // ascending; a group without one is done at once
+  double capacity_factor = capacity_factor_default;  // at least 1
+};
+
+/// chosen (rows, k): expert indices of `layer`; pairs: numbers row * k + rank, no row with an
+/// expert twice; out: targets (pairs), no_group where no replica may be used.
+void route(const routing_state& state,
            layer_index layer,
            std::uint64_t call,
-           std::int64_t k,
            std::span<const std::uint32_t> pairs,
            const std::uint32_t* chosen,
-           const avoided_groups& avoid,
            group_id* targets);
 
 }  // namespace atl::cluster

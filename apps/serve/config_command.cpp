@@ -17,7 +17,8 @@ std::string_view name_of(const option& which) { return which.key.substr(which.ke
 std::string literal(const serve_settings& settings, const option& which) {
   const std::string text = text_of(settings, which);
   const std::string type = type_name(which);
-  return type == "number" || type == "true or false" ? text : apps::quoted(text);
+  const bool is_bare = type == "number" || type == "factor" || type == "true or false";
+  return is_bare ? text : apps::quoted(text);
 }
 
 result<void> print(std::string_view text) {

@@ -150,6 +150,15 @@ void write_cluster(writer& w, const server_sample& s) {
             as_double(c.row_bytes_received),
             {{"direction", "from experts"}});
   w.gauge("atoll_rows_in_flight", "Rows between routers and groups.", as_double(u.rows_in_flight));
+  w.gauge("atoll_group_rows",
+          "Of them, from one shard to one expert group: the most.",
+          as_double(u.group_rows));
+  w.gauge("atoll_group_rows_limit", "Most of these (--group-rows).", as_double(u.group_rows_limit));
+  w.gauge("atoll_capacity_factor",
+          "Of its fair share of an expert's rows, what a copy takes before others get some.",
+          u.capacity_factor);
+  w.gauge("atoll_expert_memory_bytes", "Weights of experts in memory.", as_double(u.expert_bytes));
+  w.gauge("atoll_expert_memory_limit_bytes", "Most of them.", as_double(u.expert_bytes_limit));
 }
 
 void write_experts(writer& w, const board_options& of, const server_sample& s) {

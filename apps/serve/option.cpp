@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <iterator>
 #include <limits>
 
@@ -85,6 +86,20 @@ assign_number(Number& to, const option& which, std::string_view where, std::stri
   return {};
 }
 
+/// A number with or without a point.
+result<void>
+assign_factor(double& to, const option& which, std::string_view where, std::string_view text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [at, code] = std::from_chars(text.data(), end, value);
+  const bool is_between =
+      value >= static_cast<double>(which.least) && value <= static_cast<double>(which.most);
+  if (code != std::errc{} || at != end || !is_between)
+    return wrong(where, text, "a number" + from_text(which));
+  to = value;
+  return {};
+}
+
 struct assigner {
   serve_settings& settings;
   const option& which;
@@ -107,6 +122,9 @@ struct assigner {
     ATOLL_ASSIGN(field(settings), parse_bool(where, text));
     return {};
   }
+  result<void> operator()(double& (*field)(serve_settings&)) const {
+    return assign_factor(field(settings), which, where, text);
+  }
   template <class Number>
   result<void> operator()(Number& (*field)(serve_settings&)) const {
     return assign_number(field(settings), which, where, text);
@@ -124,6 +142,11 @@ struct reader {
   }
   std::string operator()(milliseconds& (*field)(serve_settings&)) const {
     return duration_text(field(settings));
+  }
+  std::string operator()(double& (*field)(serve_settings&)) const {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.15g", field(settings));
+    return text;
   }
   template <class Number>
   std::string operator()(Number& (*field)(serve_settings&)) const {
@@ -146,6 +169,7 @@ std::string type_name(const option& which) {
   if (std::get_if<bool& (*)(serve_settings&)>(&which.field) != nullptr) return "true or false";
   if (std::get_if<std::string& (*)(serve_settings&)>(&which.field) != nullptr) return "text";
   if (std::get_if<milliseconds& (*)(serve_settings&)>(&which.field) != nullptr) return "duration";
+  if (std::get_if<double& (*)(serve_settings&)>(&which.field) != nullptr) return "factor";
   return which.is_size ? "size" : "number";
 }
 

@@ -29,6 +29,7 @@ using option_field = std::variant<bool& (*)(serve_settings&),
                                   int& (*)(serve_settings&),
                                   std::int64_t& (*)(serve_settings&),
                                   std::size_t& (*)(serve_settings&),
+                                  double& (*)(serve_settings&),
                                   std::chrono::milliseconds& (*)(serve_settings&),
                                   std::string& (*)(serve_settings&),
                                   choice_field>;
@@ -37,7 +38,7 @@ struct option {
   std::string_view flag;  // "max-body-size": --max-body-size, ATOLL_MAX_BODY_SIZE
   std::string_view key;   // of the TOML file: "limits.max-body-size", or without a table "model"
   option_field field;
-  std::int64_t least = 0;  // of numbers, bytes, and milliseconds
+  std::int64_t least = 0;  // of numbers, factors, bytes, and milliseconds
   std::int64_t most = 0;
   std::string_view help;
   bool is_size = false;        // bytes, written as 512M
@@ -53,7 +54,7 @@ const option* find_option(std::string_view flag);
 /// "ATOLL_MAX_BODY_SIZE".
 std::string environment_name(const option& which);
 
-/// "number", "size", "duration", "true or false", "text", or the words to choose from.
+/// "number", "factor", "size", "duration", "true or false", "text", or the words to choose from.
 std::string type_name(const option& which);
 
 /// "1 to 65536" in the option's own units; empty where nothing is bounded.
@@ -63,9 +64,9 @@ std::string range_text(const option& which);
 std::string text_of(const serve_settings& settings, const option& which);
 std::string default_text(const option& which);
 
-/// Reads a value as people write it: whole numbers; sizes "512M"; durations "30s", "500ms", "2m",
-/// "1h", "1.5" (seconds); true/1/on/yes/enabled and their opposites; a word. `where` begins the
-/// error's message ("--listen", "ATOLL_LISTEN", "atoll.toml:3: server.listen").
+/// Reads a value as people write it: whole numbers; factors "1.2"; sizes "512M"; durations "30s",
+/// "500ms", "2m", "1h", "1.5" (seconds); true/1/on/yes/enabled and their opposites; a word. `where`
+/// begins the error's message ("--listen", "ATOLL_LISTEN", "atoll.toml:3: server.listen").
 result<void> assign(serve_settings& settings,
                     const option& which,
                     std::string_view text,

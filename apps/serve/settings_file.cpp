@@ -48,6 +48,11 @@ struct node_text {
     }
     return whole(to) || quoted(to);
   }
+  bool operator()(std::string& to, double& (*)(serve_settings&)) const {
+    const auto value = node.value_exact<double>();
+    if (value) to = decimal(*value);
+    return value || whole(to);
+  }
   template <class Number>
   bool operator()(std::string& to, Number& (*)(serve_settings&)) const {
     return whole(to) || (is_size && quoted(to));
@@ -71,6 +76,7 @@ std::string expected_words(const option& which) {
   if (type == "size") return "a size, such as \"512M\" or 1048576";
   if (type == "duration") return "a duration, such as \"30s\" or 1.5 (seconds)";
   if (type == "number") return "a whole number";
+  if (type == "factor") return "a number, such as 1.2";
   if (type == "true or false") return type;
   return type == "text" ? "text in quotation marks" : "one of " + type + " in quotation marks";
 }

@@ -2,6 +2,8 @@
 
 #include "runtime/base/assert.hpp"
 
+#include <algorithm>
+
 namespace atl::experts {
 
 credit_ledger::credit_ledger(std::uint32_t rows_max) : rows_max_{rows_max} {
@@ -11,6 +13,12 @@ credit_ledger::credit_ledger(std::uint32_t rows_max) : rows_max_{rows_max} {
 std::uint32_t credit_ledger::free(group_id group) const {
   const auto found = taken_.find(group);
   return found == taken_.end() ? rows_max_ : rows_max_ - found->second;
+}
+
+std::uint32_t credit_ledger::most_taken() const {
+  std::uint32_t most = 0;
+  for (const auto& [group, rows] : taken_) most = std::max(most, rows);
+  return most;
 }
 
 void credit_ledger::take(group_id group, std::uint32_t rows) {

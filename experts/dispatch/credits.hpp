@@ -17,6 +17,8 @@ public:
 
   std::uint32_t free(group_id group) const;
   std::uint32_t rows_max() const noexcept { return rows_max_; }
+  /// At the group that has most.
+  std::uint32_t most_taken() const;
   /// `rows` is at most free(group).
   void take(group_id group, std::uint32_t rows);
   /// Rows answered, or lost with their group. Never more than were taken.

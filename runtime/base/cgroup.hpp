@@ -1,5 +1,5 @@
-// The limit that Linux control groups put on a process's memory. Pure but for what it is given to
-// read with; any thread.
+// The limits that Linux control groups put on a process. Pure but for what they are given to read
+// with; any thread.
 #pragma once
 
 #include <cstddef>
@@ -17,5 +17,9 @@ using text_reader = std::function<std::optional<std::string>(const std::string& 
 /// Nothing where there is none. Read from /proc/self/cgroup and /proc/self/mountinfo (cgroups(7),
 /// proc(5)).
 std::optional<std::size_t> cgroup_memory_limit(const text_reader& read);
+
+/// The least quota of processor time in the same groups, in processors: cpu.max of version 2,
+/// cpu.cfs_quota_us over cpu.cfs_period_us of version 1.
+std::optional<double> cgroup_cpu_limit(const text_reader& read);
 
 }  // namespace atl

@@ -6,9 +6,18 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <thread>
 #include <unistd.h>
 
 namespace atl {
+namespace {
+
+std::optional<std::string> read_text(const std::string& path) {
+  const auto text = system_disk()->read(path, std::size_t{4} << 20);
+  return text.has_value() ? std::optional{*text} : std::nullopt;
+}
+
+}  // namespace
 
 std::string human_size(std::size_t bytes) {
   constexpr std::array<const char*, 4> units{"KiB", "MiB", "GiB", "TiB"};
@@ -27,12 +36,12 @@ std::string human_size(std::size_t bytes) {
 std::size_t usable_memory_bytes() {
   const std::size_t machine = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
                               static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const auto files = system_disk();
-  const auto limit = cgroup_memory_limit([&](const std::string& path) {
-    const auto text = files->read(path, std::size_t{4} << 20);
-    return text.has_value() ? std::optional{*text} : std::nullopt;
-  });
-  return std::min(machine, limit.value_or(machine));
+  return std::min(machine, cgroup_memory_limit(read_text).value_or(machine));
+}
+
+double usable_cpus() {
+  const double machine = std::max(1U, std::thread::hardware_concurrency());
+  return std::min(machine, cgroup_cpu_limit(read_text).value_or(machine));
 }
 
 }  // namespace atl

@@ -263,5 +263,39 @@ TEST_F(agent, reports_each_second_and_forgets_no_row_while_nobody_listens) {
   EXPECT_EQ(rows, 2U);
 }
 
+TEST_F(agent, tells_soon_of_rows_and_of_the_speed_that_they_showed) {
+  open_coordinator();
+  agent_setup s = setup(true);
+  s.cost = {0, 10e6};  // 10 ms a row: 100 rows/s
+  auto& n = add_node(2, s);
+  run_for(milliseconds{20});
+  EXPECT_EQ(heard<wire::join>().front().speed, 100);
+  say(2, wire::welcome{});
+  ASSERT_FALSE(load(2, order(1, 1, {0, 1})).cause);
+  run_for(seconds{2});
+  EXPECT_EQ(heard<wire::load_report>().back().speed_now, 0);
+  // Four times as long as it should take.
+  n.device->takes = milliseconds{40};
+  heard_.clear();
+  heard_at_.clear();
+  ASSERT_TRUE(row_check(2, 1, 0, 200));
+  const time_point_ns computed = time_->now();
+  const auto has_rows = [&] {
+    const auto all = heard<wire::load_report>();
+    return !all.empty() && !all.back().counts.empty();
+  };
+  ASSERT_TRUE(run_until(has_rows));
+  EXPECT_LE(time_->now() - computed, milliseconds{260});
+  const auto report = heard<wire::load_report>().back();
+  EXPECT_NEAR(report.speed_now, 25, 1);
+  EXPECT_NEAR(static_cast<double>(report.busy_ns), 40e6, 1e6);
+  // Nothing more to tell: once a second.
+  heard_.clear();
+  heard_at_.clear();
+  run_for(seconds{4});
+  EXPECT_LE(heard<wire::load_report>().size(), 5U);
+  EXPECT_NEAR(heard<wire::load_report>().back().speed_now, 25, 1);
+}
+
 }  // namespace
 }  // namespace atl::actors

@@ -72,6 +72,7 @@ agent_node& agent_world::add_node(std::uint32_t id, const agent_setup& setup) {
     group.buffers = n->buffers.get();
     group.compute = compute_for(setup.config);
     group.config = setup.config;
+    group.cost = setup.cost;
     n->groups.push_back(spawn_group(*system_, group));
   }
   parts.groups = n->groups;
@@ -80,6 +81,7 @@ agent_node& agent_world::add_node(std::uint32_t id, const agent_setup& setup) {
     parts.join->roles = wire::role_expert;
     parts.join->name = "box";
     parts.join->groups = setup.groups;
+    parts.join->speed = static_cast<float>(setup.cost.speed());
   }
   agent_node* at = n.get();
   parts.welcomed = [at](const wire::welcome& w) { at->welcomes.push_back(w); };

@@ -73,6 +73,7 @@ struct agent_setup {
   std::uint32_t groups = 1;
   bool joins = false;
   std::vector<router_actor> routers = {};
+  experts::kernel_cost cost = {};
 };
 
 class agent_world : public testing::Test {

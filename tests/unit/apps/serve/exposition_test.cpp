@@ -48,6 +48,11 @@ server_sample sampled() {
   s.counters.rows = 5003;
   s.counters.steps_by_rows = {3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   s.gauges.running = 3;
+  s.usage.group_rows = 7;
+  s.usage.group_rows_limit = 8192;
+  s.usage.capacity_factor = 1.25;
+  s.usage.expert_bytes = 5000;
+  s.usage.expert_bytes_limit = 9000;
   s.gauges.waiting = 1;
   return s;
 }

@@ -57,6 +57,7 @@ std::string other_text(const option& o) {
   if (type == "text") return o.flag.ends_with("listen") ? "127.0.0.1:7" : "x y\"\\z";
   if (type == "size") return default_text(o) == "3k" ? "4k" : o.least > 3072 ? "5M" : "3k";
   if (type == "number") return std::to_string(o.most - 1);
+  if (type == "factor") return "2.125";
   if (type == "duration") return "1500ms";
   const std::string first = type.substr(0, type.find_first_of(", "));
   if (default_text(o) != first) return first;
@@ -67,7 +68,7 @@ std::string other_text(const option& o) {
 
 std::string toml(const option& o, const std::string& text) {
   const std::string type = type_name(o);
-  const bool is_bare = type == "number" || type == "true or false";
+  const bool is_bare = type == "number" || type == "factor" || type == "true or false";
   std::string value = text;
   if (!is_bare) {
     value = "'" + text + "'";
@@ -248,6 +249,11 @@ TEST_F(settings, values_out_of_range_are_refused_whatever_their_source) {
       {"max-seq-len", "x", "a whole number from 0"},
       {"memory", "9000000000G", "below 8 EiB"},
       {"batch-size", "0", "a value from 1 to 65536"},
+      {"capacity-factor", "0.99", "a number from 1 to 1000"},
+      {"capacity-factor", "1000.5", "a number from 1 to 1000"},
+      {"capacity-factor", "nan", "a number from 1 to 1000"},
+      {"capacity-factor", "1.2x", "a number from 1 to 1000"},
+      {"group-rows", "0", "a value from 1 to 1048576"},
       {"max-body-size", "1023", "a size from 1k to 1G"},
       {"max-body-size", "2G", "a size from 1k to 1G"},
       {"max-body-size", "1Q", "a size such as"},

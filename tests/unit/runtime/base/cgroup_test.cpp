@@ -22,6 +22,37 @@ std::optional<std::size_t> limit_of(const std::map<std::string, std::string>& fi
   });
 }
 
+std::optional<double> cpus_of(const std::map<std::string, std::string>& files) {
+  return cgroup_cpu_limit([&](const std::string& path) -> std::optional<std::string> {
+    const auto found = files.find(path);
+    if (found == files.end()) return std::nullopt;
+    return found->second;
+  });
+}
+
+TEST(cgroup_cpu_limit, of_both_versions_is_the_least_of_the_groups_around) {
+  std::map<std::string, std::string> files{{"/proc/self/cgroup", "0::/a/b\n"},
+                                           {"/proc/self/mountinfo", v2_mount},
+                                           {"/sys/fs/cgroup/a/b/cpu.max", "max 100000\n"},
+                                           {"/sys/fs/cgroup/a/cpu.max", "150000 100000\n"}};
+  EXPECT_EQ(cpus_of(files), 1.5);
+  files["/sys/fs/cgroup/a/b/cpu.max"] = "25000 50000\n";
+  EXPECT_EQ(cpus_of(files), 0.5);
+  files = {{"/proc/self/cgroup", "4:memory:/a\n1:cpu:/c/d\n0::/\n"},
+           {"/proc/self/mountinfo", v1_mount},
+           {"/sys/fs/cgroup/cpu/c/d/cpu.cfs_quota_us", "20000\n"},
+           {"/sys/fs/cgroup/cpu/c/d/cpu.cfs_period_us", "100000\n"},
+           {"/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "-1\n"},
+           {"/sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n"}};
+  EXPECT_EQ(cpus_of(files), 0.2);
+  files["/sys/fs/cgroup/cpu/c/d/cpu.cfs_quota_us"] = "-1\n";
+  EXPECT_EQ(cpus_of(files), std::nullopt);
+  files["/sys/fs/cgroup/cpu/c/d/cpu.cfs_quota_us"] = "20000\n";
+  files.erase("/sys/fs/cgroup/cpu/c/d/cpu.cfs_period_us");
+  EXPECT_EQ(cpus_of(files), std::nullopt);
+  EXPECT_EQ(cpus_of({}), std::nullopt);
+}
+
 TEST(cgroup_memory_limit, version_1_of_the_own_group) {
   EXPECT_EQ(limit_of({{"/proc/self/cgroup", "4:memory:/a/b\n1:cpu:/c\n0::/\n"},
                       {"/proc/self/mountinfo", v1_mount},
