@@ -24,8 +24,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/chaos"))
+sys.path[:0] = [str(ROOT / "tests/chaos"), str(ROOT / "bench")]
 import cluster as chaos  # noqa: E402  (its folder is known now)
+import unequal  # noqa: E402
 
 IDLE_S = 10.0
 SETTLE_S = 5.0
@@ -59,10 +60,11 @@ def expected_of(running, asked):
 
 # ---- one process against four -------------------------------------------------------------------
 
-def wide_checkpoint(folder):
-    """v2-lite with five layers and the small model's words, so that a server takes it."""
+def wide_checkpoint(folder, layers=5):
+    """v2-lite with few layers and the small model's words, so that a server takes it."""
     path = Path(folder) / "v2-lite"
-    subprocess.run([str(ROOT / "tools/make_checkpoint"), "v2-lite", str(path), "--layers", "5"],
+    subprocess.run([str(ROOT / "tools/make_checkpoint"), "v2-lite", str(path), "--layers",
+                    str(layers)],
                    check=True, stdout=subprocess.DEVNULL)
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         source = ROOT / "models/tiny" / name
@@ -129,6 +131,50 @@ def row_processes(options):
             "asked": ">= 0.9", "met": ratio >= 0.9,
             "detail": f"one process {statistics.median(ones):.1f} tokens/s, 1 + 3 processes "
                       f"{statistics.median(fours):.1f}"}
+
+
+# ---- unequal nodes ------------------------------------------------------------------------------
+
+def row_unequal(options):
+    """Expert nodes with quotas of 1 : 2 : 4: each alone, all with an even split, all balanced."""
+    why = unequal.why_not()
+    if why:
+        return {"row": "unequal", "figure": 0, "least": 0, "most": 0, "asked": ">= 0.85",
+                "met": True, "detail": f"skipped: {why}"}
+    quotas = [options.quota * n for n in (1, 2, 4)]
+    flags = ["--batch-size", "8", "--max-seq-len", "256", "--replicas", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = wide_checkpoint(folder, layers=3)
+        name = Path(model).name
+
+        def rate(quotas, *more, settle=0):
+            with unequal.UnequalCluster(options.binary, model, quotas, *flags, *more) as cluster:
+                begin = time.monotonic()
+                tokens_per_second(cluster.url, name, tokens=6)
+                while time.monotonic() - begin < settle:
+                    tokens_per_second(cluster.url, name, tokens=16)
+                seen = [tokens_per_second(cluster.url, name, tokens=24)
+                        for _ in range(max(1, options.repeats // 2))]
+                nodes = [n for n in cluster.operator("node", "list") if n["role"] == "expert"]
+                held = "/".join(str(n["experts"]) for n in nodes)
+                speeds = "/".join(str(n["speed_now"] or n["speed"]) for n in nodes)
+                return statistics.median(seen), f"{held} experts at {speeds} rows/s"
+        alone = [rate([quota])[0] for quota in quotas]
+        even, even_detail = rate(quotas, *policy(options, "off"))
+        balanced, detail = rate(quotas, *policy(options, "auto"), settle=options.settle)
+    ratio = balanced / sum(alone)
+    return {"row": "unequal", "figure": ratio, "least": ratio, "most": ratio,
+            "asked": ">= 0.85 of the sum alone", "met": ratio >= 0.85,
+            "detail": f"balanced {balanced:.2f} tokens/s ({detail}), alone "
+                      f"{' + '.join(f'{r:.2f}' for r in alone)}, even split {even:.2f} = "
+                      f"{even / sum(alone):.3f} of the sum ({even_detail})"}
+
+
+def policy(options, name):
+    """The flag, where the program knows it."""
+    said = subprocess.run([options.binary, "node", "run", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    return ["--expert-policy", name] if "--expert-policy" in said else []
 
 
 # ---- faults -------------------------------------------------------------------------------------
@@ -249,7 +295,7 @@ def row_idle(options):
 
 ROWS = {"processes": row_processes, "kill-expert": row_kill_expert,
         "kill-attention": row_kill_attention, "freeze": row_freeze, "thousand": row_thousand,
-        "idle": row_idle}
+        "idle": row_idle, "unequal": row_unequal}
 
 
 def main():
@@ -260,6 +306,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1000, help="of the row `thousand`")
     parser.add_argument("--seed", type=int, default=1, help="of the kills of the row `thousand`")
+    parser.add_argument("--quota", type=float, default=0.1,
+                        help="of the slowest node of the row `unequal`, in processors")
+    parser.add_argument("--settle", type=float, default=40,
+                        help="seconds under load before `unequal` counts")
     parser.add_argument("--transport", default="ucx", choices=["ucx", "tls"])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--binary", default=chaos.BINARY)
