@@ -407,6 +407,7 @@ wire::members control::members_for(node_id receiver) const {
   wire::members all;
   all.version = version_;
   const auto to = live_.find(receiver);
+  all.list.reserve(live_.size());
   for (const auto& [id, n] : live_) {
     const node_record& kept = kept_.nodes.at(id);
     wire::member_info m;

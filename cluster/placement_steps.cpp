@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <unordered_map>
 
 namespace atl::cluster {
 
@@ -243,33 +244,43 @@ std::vector<node_id> placement_driver::sources_of(std::size_t i, node_id to) con
 }
 
 void placement_driver::give_orders(time_point_ns now, std::vector<placement_message>& out) {
-  std::map<group_id, std::size_t> used, open;
-  for (const auto& list : copies_) {
-    for (const copy& c : list) used[c.group] += c.is == state::released ? 0 : 1;
-  }
-  for (const auto& [key, o] : orders_) ++open[key.first];
+  // Most calls find all groups busy: that is seen before anything is looked up in a tree.
+  struct burden {
+    std::size_t used = 0, open = 0, made = 0;
+  };
+  std::unordered_map<group_id, burden> burdens;
+  const auto weigh = [&] {
+    for (const auto& list : copies_)
+      for (const copy& c : list) burdens[c.group].used += c.is == state::released ? 0 : 1;
+    for (const auto& [key, o] : orders_) ++burdens[key.first].open;
+  };
   std::map<slot_key, wire::load> made;
   for (const bool first_copies : {true, false}) {
-    for (const std::size_t i : needs(first_copies)) {
+    const std::vector<std::size_t> needy = needs(first_copies);
+    if (!needy.empty() && burdens.empty()) weigh();
+    for (const std::size_t i : needy) {
       for (const experts::replica& r : target_[i]) {
+        burden& b = burdens[r.group];
+        if (b.open >= settings_.orders_open && b.made == 0) continue;
         copy* c = find(i, r.group);
         if (c != nullptr && c->is != state::released) continue;
         const auto at = seats_.find(r.group);
-        if (at == seats_.end() || used[r.group] >= at->second.who.capacity) continue;
+        if (at == seats_.end() || b.used >= at->second.who.capacity) continue;
         const slot_key key{r.group, layer_of(i)};
         if (orders_.count(key) > 0) continue;
         const auto sources = sources_of(i, at->second.who.node);
         const auto known = made.find(key);
         if (known == made.end()) {
-          if (open[r.group] >= settings_.orders_open) continue;
-          ++open[r.group];
+          if (b.open >= settings_.orders_open) continue;
+          ++b.open;
+          ++b.made;
           made.emplace(key, wire::load{plan_epoch_, r.group, layer_of(i), {}, sources});
         } else if (known->second.sources != sources ||
                    known->second.experts.size() >= settings_.order_experts) {
           continue;
         }
         made.at(key).experts.push_back(expert_of(i));
-        ++used[r.group];
+        ++b.used;
         if (c == nullptr) c = &copies_[i].emplace_back(copy{.group = r.group});
         *c = copy{.group = r.group, .is = state::ordered};
         if (first_copies) break;
