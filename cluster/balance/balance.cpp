@@ -111,18 +111,24 @@ std::optional<layer_state> build_anew(const layer_work& w) {
   return state;
 }
 
-/// From what is there, with so many steps of balance. The first milestone is before them.
+/// From what is there, with so many steps of balance. The first milestone is before them. Steps of
+/// a path that is known are not looked for again.
 std::optional<layer_state> run(const layer_work& w,
                                double enough,
                                std::size_t moved_max,
                                std::size_t steps_max,
                                std::size_t late_moves,
-                               std::vector<milestone>* path) {
+                               std::vector<milestone>* path,
+                               bool is_known = false) {
   layer_state state = *w.present;
   if (!place_missing(state)) return std::nullopt;
   drain(state, moved_max);
   if (w.problem.is_cover_firm) cover(state, moved_max);
-  std::vector<milestone> reached = balance(state, enough, moved_max, steps_max);
+  std::vector<milestone> reached;
+  if (is_known)
+    repeat(state, w.path, steps_max);
+  else
+    reached = balance(state, enough, moved_max, steps_max);
   prune(state);
   const std::size_t moved = state.moved();
   if (!w.problem.is_cover_firm)
@@ -233,7 +239,8 @@ std::size_t decide(std::vector<layer_work>& work, std::size_t moves, double hyst
 /// The copies of a layer as decided.
 layer_state carry_out(const layer_work& w, double enough, std::size_t moved_max, std::size_t late) {
   if (w.takes_anew) return *w.anew;
-  std::optional<layer_state> state = run(w, w.bound * enough, moved_max, w.steps, late, nullptr);
+  std::optional<layer_state> state =
+      run(w, w.bound * enough, moved_max, w.steps, late, nullptr, moved_max == no_limit);
   ATOLL_ASSERT(state.has_value());
   return *state;
 }

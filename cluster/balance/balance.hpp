@@ -11,8 +11,8 @@
 //  4. every expert lives in two failure domains, where memory holds two copies of each (option
 //     cover); where it holds fewer, cover gets what balance leaves;
 //  5. balance, where it gains more than the hysteresis.
-// 3 to 5 move no more experts than 2 leaves of the budget. A copy is given up only where its place is needed.
-// Shares are best possible for the copies there are; changing them moves nothing.
+// 3 to 5 move no more experts than 2 leaves of the budget. A copy is given up only where its place
+// is needed. Shares are best possible for the copies there are; changing them moves nothing.
 #pragma once
 
 #include "runtime/base/result.hpp"

@@ -80,12 +80,19 @@ bool may_exchange(
   return stays_covered(e, i, j) && stays_covered(f, j, i);
 }
 
+void make_change(layer_state& state, const change& c) {
+  if (c.i != nowhere) return state.exchange(c.e, c.i, c.f, c.j);
+  if (c.f != nowhere) state.remove(c.f, c.j);
+  state.add(c.e, c.j, 0);
+}
+
 class stepper {
 public:
   stepper(layer_state& state, double enough, std::size_t moved_max)
       : state_{state}, enough_{enough}, moved_max_{moved_max} {}
 
   bool step();
+  const change& last() const { return last_; }
 
 private:
   /// e from node i (or, i = nowhere, a further copy of it) to j; f, if any, leaves j for i, or for
@@ -119,6 +126,7 @@ private:
   std::size_t moved_max_;
   std::vector<std::vector<held>> held_;  // by node
   std::vector<proposal> best_;           // by falling gain
+  change last_;                          // made
   double load_ = 0, speed_ = 0;          // of the critical nodes
 };
 
@@ -220,17 +228,13 @@ void stepper::propose_exchanges() {
 bool stepper::apply(const proposal& p) {
   const double finish = state_.finish();
   const std::size_t critical = state_.critical_count();
-  const auto exchange_or_copy = [&] {
-    if (p.i != nowhere) return state_.exchange(p.e, p.i, p.f, p.j);
-    if (p.f != nowhere) state_.remove(p.f, p.j);
-    state_.add(p.e, p.j, 0);
-  };
   const auto undo = [&] {
     if (p.i != nowhere) return state_.exchange(p.e, p.j, p.f, p.i);
     state_.remove(p.e, p.j);
     if (p.f != nowhere) state_.add(p.f, p.j, 0);
   };
-  exchange_or_copy();
+  last_ = {.e = p.e, .i = p.i, .f = p.f, .j = p.j};
+  make_change(state_, last_);
   if (state_.moved() <= moved_max_) {
     state_.settle(enough_);
     const double least = tiny * finish;
@@ -410,9 +414,14 @@ balance(layer_state& state, double enough, std::size_t moved_max, std::size_t st
   std::vector<milestone> reached{{.moved = state.moved(), .finish = state.finish()}};
   stepper steps{state, enough, moved_max};
   while (reached.size() <= steps_max && state.finish() > enough && steps.step())
-    reached.push_back({.moved = state.moved(), .finish = state.finish()});
+    reached.push_back({.moved = state.moved(), .finish = state.finish(), .last = steps.last()});
   state.settle();
   return reached;
+}
+
+void repeat(layer_state& state, const std::vector<milestone>& path, std::size_t steps) {
+  for (std::size_t s = 1; s <= steps; ++s) make_change(state, path[s].last);
+  state.settle();
 }
 
 void search(layer_state& state, double enough, std::size_t rounds) {

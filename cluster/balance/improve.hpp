@@ -11,10 +11,17 @@ namespace atl::cluster::balancing {
 
 inline constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
 
+/// A step of balance: e goes from node i (or, i = nowhere, gets a further copy) to j; f, if any,
+/// leaves j for i, or for where its other copies are.
+struct change {
+  std::uint32_t e = nowhere, i = nowhere, f = nowhere, j = nowhere;
+};
+
 /// After a step of balance: what has been moved so far, and when the layer finishes.
 struct milestone {
   std::size_t moved = 0;
   double finish = 0;
+  change last = {};  // that led here
 };
 
 /// Each of these moves while state.moved() stays within `moved_max`.
@@ -31,6 +38,8 @@ void cover(layer_state& state, std::size_t moved_max);
 /// the start.
 std::vector<milestone>
 balance(layer_state& state, double enough, std::size_t moved_max, std::size_t steps_max);
+/// The first steps of a path again, from where it began.
+void repeat(layer_state& state, const std::vector<milestone>& path, std::size_t steps);
 /// Leaves a placement that no step makes better by a few exchanges at random (the same ones each
 /// time) and steps from there; the best it meets. Counts no moves.
 void search(layer_state& state, double enough, std::size_t rounds);
