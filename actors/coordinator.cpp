@@ -149,8 +149,13 @@ private:
       to_write_.erase(to_write_.begin(),
                       to_write_.begin() + static_cast<std::ptrdiff_t>(answer.records));
       records_passed_ = std::max(records_passed_, records_durable_);
+      control_.journal_works(true);
       return go_on();
     }
+    control_.journal_works(false);
+    // What comes after a large record may find room.
+    for (auto& r : to_write_)
+      if (r.is_bulky) r = {.bytes = "{}", .is_needed = false};
     // What is not needed was tried; the rest holds up all that comes after it.
     const auto needed =
         std::find_if(to_write_.begin(), to_write_.end(), [](const auto& r) { return r.is_needed; });

@@ -49,6 +49,7 @@ control::control(control_settings settings, durable_state restored, time_point_n
   }
   for (const expert_key& of : asked)
     if (check_expert(of).has_value()) wish(of);
+  restore_balance();
 }
 
 void control::record(std::string bytes, bool is_needed) {
@@ -116,7 +117,11 @@ void control::reported(transport::node_identity from,
   n.load = r;
   n.load.counts.clear();
   n.reported_at = now;
-  if (drains_.count(from.node) > 0) reconcile(now);
+  if (balance_.measure && now >= balance_.measure->from)
+    for (const auto& c : r.counts)
+      balance_.measure->rows[from.node][c.layer] += static_cast<double>(c.rows);
+  if (drains_.count(from.node) > 0 || (policy() != balance_policy::off && balance_.is_due(now)))
+    reconcile(now);
 }
 
 void control::tick(time_point_ns now) { reconcile(now); }
@@ -158,7 +163,7 @@ void control::settle(time_point_ns now) {
 void control::tell_placement(epoch before) {
   latest_news_.clear();
   for (const std::string& text : driver_.take_news()) {
-    trouble_ = latest_news_ = text;
+    trouble_ = latest_news_ = balance_.trouble = text;
     tell("placement", {}, text);
   }
   const placement_summary now = driver_.summary();
@@ -195,6 +200,7 @@ void control::reconcile(time_point_ns now) {
     tell_placement(before);
     const bool has_ended = advance_changes(now);
     has_more = advance_drains(now) || fence(now) || has_ended;
+    if (!has_more) has_more = advance_balance(now);
   }
   if (is_ready_ || !driver_.is_open()) return;
   is_ready_ = settings_.model.shape.layers.empty() ||
@@ -208,6 +214,8 @@ std::optional<time_point_ns> control::next_due() const {
   if (judged_again_at_) no_later(*judged_again_at_);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
   for (const auto& [id, until] : changes_) no_later(until);
+  if (balance_.applying) no_later(balance_.moved_at + change_patience);
+  if (balance_.measure) no_later(balance_.measure->until);
   for (const path_loss& l : losses_) {
     no_later(l.repeated + loss_patience);
     if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);

@@ -14,8 +14,8 @@
 #pragma once
 
 #include "cluster/control_settings.hpp"
+#include "cluster/control_state.hpp"
 #include "cluster/control_view.hpp"
-#include "cluster/expert_loads.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/verdict.hpp"
 
@@ -88,6 +88,15 @@ public:
   /// Of a drain, or of what was asked for an expert.
   result<void> cancel(std::uint64_t id, time_point_ns now);
 
+  // Plans of the loads and members of the moment (control_balance.cpp), refused with the reason
+  // where none can be made or applied now; one is applied at a time, cancelled all is as before.
+  result<std::uint64_t> rebalance(bool is_dry_run, time_point_ns now);
+  result<void> apply_plan(std::uint64_t id, time_point_ns now);
+  result<void> cancel_plan(std::uint64_t id, time_point_ns now);
+  std::uint32_t percent_of(const plan_record& p) const;
+  balance_policy policy() const { return kept_.policy.value_or(settings_.policy); }
+  void set_policy(balance_policy policy, time_point_ns now);
+  void journal_works(bool does);  // a goal that could not be written is written when it does again
   /// The operation that a request with this key made, and notes that it did.
   std::optional<operation> made_by(const std::string& idempotency_key) const;
   void note_key(std::uint64_t id, const std::string& idempotency_key, const std::string& digest);
@@ -99,7 +108,6 @@ public:
   result<void>
   consume_token(const std::string& id, const std::string& secret_hash, std::uint32_t roles);
   std::vector<join_token> tokens() const;
-
   /// One that is issued. errc::overloaded: the node has had too many of late.
   result<void> note_certificate(certificate_record issued);
   /// Of a node, and valid: all nodes hear of it. A removed node's are worth nothing without that.
@@ -111,8 +119,7 @@ public:
   /// Of a member: rows/s as last observed or measured, the others' mean where that is not known.
   double speed_of(node_id node) const;
   const std::string& domain_of(node_id node) const;  // what fails with it; empty: no member
-  /// All experts, or those of one layer, by ascending layer and number. errc::not_found: there is
-  /// no such layer.
+  /// By ascending layer and number, or those of one layer; errc::not_found: there is none such.
   result<std::vector<expert_view>> experts(std::optional<layer_index> only) const;
   result<expert_view> expert(layer_index layer, expert_index expert) const;
   const placed_model& model() const noexcept { return settings_.model; }
@@ -131,36 +138,14 @@ public:
   std::vector<std::string> snapshot() const { return cluster::snapshot(kept_); }
 
 private:
-  struct live_node {
-    transport::wire::join said;
-    incarnation life;
-    bool is_suspect = false;
-    std::optional<std::string> given_up;  // why, while nobody else is heard either
-    time_point_ns since;
-    transport::wire::load_report load;
-    std::optional<time_point_ns> reported_at;
-    std::string note;
-    epoch used;
-  };
-  struct drain_state {
-    std::uint64_t operation = 0;
-    bool is_leave = false;
-    bool is_forced = false;
-    time_point_ns since = {};
-    time_point_ns deadline = {};
-    std::size_t copies = 0;  // on the node when it began
-  };
-
   // control_members.cpp
-  std::optional<transport::wire::failure> check_join(transport::node_identity from,
-                                                     const transport::wire::join& said);
-  std::optional<transport::wire::failure> check_life(const node_record& n,
-                                                     transport::node_identity from,
-                                                     const transport::wire::join& said) const;
-  std::optional<transport::wire::failure> check_epoch(transport::node_identity from,
-                                                      const transport::wire::join& said) const;
-  std::optional<transport::wire::failure> check_kind(transport::node_identity from,
-                                                     const transport::wire::join& said) const;
+  using objection = std::optional<transport::wire::failure>;
+  objection check_join(transport::node_identity from, const transport::wire::join& said);
+  objection check_life(const node_record& n,
+                       transport::node_identity from,
+                       const transport::wire::join& said) const;
+  objection check_epoch(transport::node_identity from, const transport::wire::join& said) const;
+  objection check_kind(transport::node_identity from, const transport::wire::join& said) const;
   void welcome(transport::node_identity to);
   void keep_membership(node_record& n, incarnation life, const transport::wire::join& said);
   void bury(node_id node, const std::string& kind, const std::string& why);
@@ -208,6 +193,20 @@ private:
   void roll_back(operation& o, operation_state state, const std::string& why);
   std::uint32_t percent_of(const operation& o) const;
 
+  // control_balance.cpp
+  elastic_input facts(time_point_ns now) const;
+  std::string what_stops_planning() const;
+  bool advance_balance(time_point_ns now);
+  bool follow_plan(time_point_ns now);
+  bool look(time_point_ns now);
+  void measure(time_point_ns now);
+  result<std::uint64_t> make_plan(const plan_wish& why, elastic_input in, time_point_ns now);
+  plan_record& keep_plan(plan_record p);
+  void begin_plan(plan_record& p, placement_goal goal, time_point_ns now);
+  void end_plan(plan_record& p, plan_state state, const std::string& detail);
+  void take_back(plan_record& p, plan_state state, const std::string& why);
+  void set_goal(std::optional<placement_goal> goal, bool is_before);
+  void restore_balance();
   // control_operations.cpp
   result<node_record*> find_node(node_id node);
   std::string what_stands_against_drain(node_id node) const;
@@ -231,6 +230,7 @@ private:
   std::vector<path_loss> losses_;
   expert_loads loads_;
   placement_driver driver_;
+  balance_state balance_;
   std::vector<effect> effects_;
   std::deque<event> events_;
   std::string trouble_;

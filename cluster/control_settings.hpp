@@ -43,7 +43,8 @@ struct control_settings {
   std::optional<tensor::dtype> activations;  // of rows; empty: those of the first that sends some
   std::uint32_t copies = 1;     // of each expert, on different nodes as far as there are enough
   std::size_t moves_max = 256;  // copies moved for balance and drains in one plan, 0: no bound
-  std::uint32_t expert_nodes_min = 1;  // the first placement waits for so many
+  balance_policy policy = balance_policy::off;  // until operators choose another
+  std::uint32_t expert_nodes_min = 1;           // the first placement waits for so many
   duration_ns settle{0};  // after a restart, members of before have so long to say join
   duration_ns load_patience = std::chrono::minutes{2};
   duration_ns drain_deadline = std::chrono::minutes{5};
@@ -71,6 +72,8 @@ struct record_effect {
   /// Nothing after it may be sent before it is durable. Otherwise only the attempt counts: without
   /// it a restarted coordinator knows less, and harms nobody.
   bool is_needed = true;
+  /// It may be large: where it cannot be written, it is given up rather than tried again.
+  bool is_bulky = false;
 };
 
 using effect = std::variant<record_effect, send_effect, event>;

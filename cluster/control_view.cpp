@@ -91,6 +91,7 @@ cluster_view control::view(time_point_ns now) const {
   v.is_ready = is_ready_;
   v.placement = driver_.summary();
   v.copies_wanted = settings_.copies;
+  v.is_balancing = balance_.applying.has_value();
   for (const auto& [id, n] : kept_.nodes) v.nodes.push_back(*view(id, now));
   for (const auto& [id, o] : kept_.operations) v.operations.push_back(*find_operation(id));
   if (!driver_.is_open()) {

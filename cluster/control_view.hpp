@@ -80,8 +80,9 @@ struct cluster_view {
   std::string cluster;
   std::uint64_t revision = 0;  // of the last event
   std::uint64_t members_version = 0;
-  bool is_ready = false;    // a first placement has been in force
-  std::string waiting_for;  // for people; empty once placements are made
+  bool is_ready = false;      // a first placement has been in force
+  std::string waiting_for;    // for people; empty once placements are made
+  bool is_balancing = false;  // a plan is applied: copies are loaded that nothing needs
   placement_summary placement;
   std::uint32_t copies_wanted = 0;
   std::vector<node_view> nodes;       // by ascending node, removed ones too

@@ -231,6 +231,7 @@ void placement_driver::answered(const wire::placed& answer, time_point_ns now) {
     const auto i = index_of(answer.layer, expert);
     ATOLL_ASSERT(i);
     barred_.erase({*i, answer.group});
+    ++copies_loaded_;
     note_held(*i, answer.group, check == held.end() ? 0 : check->second);
   }
   if (answer.cause) fail(done, taken, answer.cause->text);

@@ -13,6 +13,7 @@
 // One owner.
 #pragma once
 
+#include "cluster/elastic/elastic.hpp"
 #include "cluster/placement_types.hpp"
 
 #include <functional>
@@ -53,6 +54,13 @@ public:
   /// All groups that take copies were there when the goal was made.
   bool goal_knows_all() const;
   goal_distance distance() const;
+  /// What a plan is made of, as far as the driver knows it: names, speeds, domains, loads and
+  /// limits are the caller's.
+  elastic_input facts() const;
+  /// Copies that were lost, or are on draining nodes, are being made elsewhere.
+  bool is_repairing() const;
+  /// Copies that were ordered and came, ever.
+  std::uint64_t copies_loaded() const noexcept { return copies_loaded_; }
 
   /// A node whose routers use the map, and which epoch they use already (0: none). Again for a node
   /// that is one: it is sent the map once more.
@@ -185,6 +193,7 @@ private:
   std::optional<time_point_ns> flipped_at_;
   std::optional<time_point_ns> flip_due_;  // something waits for the gap
   time_point_ns now_;
+  std::uint64_t copies_loaded_ = 0;
   std::size_t unplaceable_ = 0, short_of_ = 0;
   bool is_open_ = false;
   bool is_resumed_ = false;

@@ -1,6 +1,7 @@
 // What a placement driver (placement_driver.hpp) is made for, what it is told, and what it tells.
 #pragma once
 
+#include "cluster/plan_records.hpp"
 #include "cluster/repair_plan.hpp"
 #include "runtime/base/clock.hpp"
 #include "transport/wire/messages.hpp"
@@ -70,13 +71,6 @@ struct expert_wish {
   std::vector<node_id> pins = {};            // it gets, and keeps, a copy there
   std::vector<node_id> unwanted = {};        // gives its copy up once there are enough others
   friend bool operator==(const expert_wish&, const expert_wish&) = default;
-};
-
-/// Where copies should be, and what part of its expert's rows each is to compute (repair_plan.hpp).
-struct placement_goal {
-  experts::replica_lists copies;  // by expert
-  std::vector<group_id> known;    // groups that were there when it was made, ascending
-  friend bool operator==(const placement_goal&, const placement_goal&) = default;
 };
 
 /// How far the placement is from the goal, as far as groups that take copies are here.

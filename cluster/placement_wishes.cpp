@@ -128,6 +128,49 @@ goal_distance placement_driver::distance() const {
   return d;
 }
 
+elastic_input placement_driver::facts() const {
+  const repair_input asked = planning_input();
+  elastic_input input;
+  input.shape = settings_.shape;
+  input.copies = settings_.copies;
+  input.pinned = asked.pinned;
+  input.unwanted = asked.unwanted;
+  input.barred = asked.barred;
+  input.loads.resize(copies_.size());
+  input.present.resize(copies_.size());
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    for (const copy& c : copies_[i])
+      if (c.is_mapped) input.present[i].push_back({.group = c.group, .share = c.share});
+    std::sort(input.present[i].begin(), input.present[i].end(), [](const auto& a, const auto& b) {
+      return a.group < b.group;
+    });
+  }
+  if (!wishes_.empty()) input.copies_of.resize(copies_.size());
+  for (const auto& [i, wish] : wishes_) input.copies_of[i] = wish.copies;
+  for (const auto& [group, s] : seats_) {
+    elastic_group g{.group = group, .node = s.who.node};
+    g.capacity = s.who.capacity;
+    g.intake = s.who.drains         ? node_intake::draining
+               : !s.who.accepts_new ? node_intake::closed
+                                    : node_intake::open;
+    input.groups.push_back(std::move(g));
+  }
+  return input;
+}
+
+bool placement_driver::is_repairing() const {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    const std::size_t asked = wish_of(i).copies.value_or(settings_.copies);
+    std::size_t stay = 0;
+    for (const copy& c : copies_[i]) {
+      const auto at = seats_.find(c.group);
+      stay += c.is == state::held && at != seats_.end() && !at->second.who.drains ? 1 : 0;
+    }
+    if (stay < std::min(asked, target_[i].size())) return true;
+  }
+  return false;
+}
+
 std::vector<node_id> placement_driver::planned_for(layer_index layer, expert_index expert) const {
   std::vector<node_id> nodes;
   const auto i = index_of(layer, expert.value);

@@ -1,6 +1,6 @@
 #include "cluster/records.hpp"
 
-#include <boost/json.hpp>
+#include "cluster/record_fields.hpp"
 
 #include <array>
 #include <utility>
@@ -10,47 +10,11 @@ namespace atl::cluster {
 namespace {
 
 namespace json = boost::json;
+using record_fields::read;
 
 constexpr std::array<std::string_view, 10> kind_names{
     "cordon", "uncordon", "drain", "leave", "remove", "move", "replicate", "drop", "pin", "unpin"};
 constexpr std::array<std::string_view, 4> state_names{"running", "done", "failed", "cancelled"};
-
-/// Reads one field: absent or of another type leaves the default.
-template <class Number>
-void read(const json::object& from, std::string_view key, Number& to) {
-  const json::value* field = from.if_contains(key);
-  if (field == nullptr) return;
-  boost::system::error_code failed;
-  const auto value = field->to_number<Number>(failed);
-  if (!failed) to = value;
-}
-
-void read(const json::object& from, std::string_view key, bool& to) {
-  const json::value* field = from.if_contains(key);
-  if (field != nullptr && field->is_bool()) to = field->get_bool();
-}
-
-void read(const json::object& from, std::string_view key, std::string& to) {
-  const json::value* field = from.if_contains(key);
-  if (field != nullptr && field->is_string()) to = std::string{field->get_string()};
-}
-
-template <class Tag, class Rep>
-void read(const json::object& from, std::string_view key, strong_id<Tag, Rep>& to) {
-  read(from, key, to.value);
-}
-
-template <class Enum, std::size_t Count>
-void read(const json::object& from,
-          std::string_view key,
-          const std::array<std::string_view, Count>& names,
-          Enum& to) {
-  std::string name;
-  read(from, key, name);
-  for (std::size_t i = 0; i < Count; ++i) {
-    if (names[i] == name) to = static_cast<Enum>(i);
-  }
-}
 
 void apply_marks(durable_state& to, const json::object& o) {
   marks& m = to.counters;
@@ -61,6 +25,7 @@ void apply_marks(durable_state& to, const json::object& o) {
   read(o, "epochs", m.epochs_reserved);
   read(o, "versions", m.versions_reserved);
   read(o, "revisions", m.revisions_reserved);
+  read(o, "plan_next", m.plan_next);
   read(o, "placed", m.has_placed);
 }
 
@@ -170,8 +135,11 @@ void apply_certificate(durable_state& to, const json::object& o) {
 void apply_forgotten(durable_state& to, const json::object& o) {
   std::uint64_t operation_id = 0;
   std::string token;
+  std::uint64_t plan_id = 0;
   read(o, "operation", operation_id);
   read(o, "token", token);
+  read(o, "plan", plan_id);
+  to.plans.erase(plan_id);
   to.operations.erase(operation_id);
   to.tokens.erase(token);
 }
@@ -210,6 +178,7 @@ std::string to_record(const marks& m) {
                                       {"epochs", m.epochs_reserved},
                                       {"versions", m.versions_reserved},
                                       {"revisions", m.revisions_reserved},
+                                      {"plan_next", m.plan_next},
                                       {"placed", m.has_placed}});
 }
 
@@ -305,6 +274,9 @@ result<void> apply_record(durable_state& to, std::string_view record) {
   if (kind == "certificate") apply_certificate(to, o);
   if (kind == "rule") apply_rule(to, o);
   if (kind == "forgotten") apply_forgotten(to, o);
+  if (kind == "policy") record_fields::apply_policy(to, o);
+  if (kind == "plan") record_fields::apply_plan(to, o);
+  if (kind == "goal") record_fields::apply_goal(to, o);
   return {};
 }
 
@@ -315,6 +287,10 @@ std::vector<std::string> snapshot(const durable_state& of) {
   for (const auto& [id, o] : of.operations) records.push_back(to_record(o));
   for (const auto& [serial, c] : of.certificates) records.push_back(to_record(c));
   for (const auto& [key, r] : of.rules) records.push_back(to_record(key, r));
+  if (of.policy) records.push_back(to_record(*of.policy));
+  for (const auto& [id, p] : of.plans) records.push_back(to_record(p));
+  if (of.goal) records.push_back(to_record(of.goal, false));
+  if (of.goal_before) records.push_back(to_record(of.goal_before, true));
   return records;
 }
 

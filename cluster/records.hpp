@@ -1,11 +1,13 @@
 // What the coordinator keeps over its own death: nodes, join tokens, operations, certificates of
-// nodes, what operators asked for experts, and the numbers that are never given twice. Each
+// nodes, what operators asked for experts, plans and the goal of the placement (plan_records.hpp),
+// and the numbers that are never given twice. Each
 // record replaces one thing as a whole, so applying a journal again, or a snapshot and then the
 // journal after it, ends in the same state. Records are JSON objects with a "kind"; a field that is
 // missing has its default, kinds and fields that are not known are passed over, so that versions N
 // and N+1 read each other's journals.
 #pragma once
 
+#include "cluster/plan_records.hpp"
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
 
@@ -124,7 +126,8 @@ struct marks {
   std::uint64_t epochs_reserved = 0;     // may have been used up to here
   std::uint64_t versions_reserved = 0;   // likewise
   std::uint64_t revisions_reserved = 0;  // likewise
-  bool has_placed = false;               // a first placement was in force
+  std::uint64_t plan_next = 1;
+  bool has_placed = false;  // a first placement was in force
   friend bool operator==(const marks&, const marks&) = default;
 };
 
@@ -135,6 +138,10 @@ struct durable_state {
   std::map<std::uint64_t, operation> operations;
   std::map<std::string, certificate_record> certificates;  // by serial
   std::map<expert_key, expert_rule> rules;                 // none is empty
+  std::optional<balance_policy> policy;                    // absent: nobody chose one
+  std::map<std::uint64_t, plan_record> plans;
+  std::optional<placement_goal> goal;
+  std::optional<placement_goal> goal_before;  // of the plan that is applied
   friend bool operator==(const durable_state&, const durable_state&) = default;
 };
 

@@ -184,6 +184,7 @@ result<void> cluster_world::start(node_id node) {
           return (n.roles & wire::role_expert) != 0;
         }));
     s.settle = std::chrono::seconds{3};
+    s.policy = cluster::balance_policy::automatic;
     s.admits_unknown = true;
     s.unix_ms = [this, node] { return unix_ms(node); };
     coordinates->journal = [this, l = made.get()](std::vector<std::string> records,

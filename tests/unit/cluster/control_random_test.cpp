@@ -14,6 +14,7 @@ class trial {
 public:
   explicit trial(std::uint64_t seed) : random_{seed} {
     world_.settings().moves_max = random_.below(2) == 0 ? 0 : 3;
+    world_.settings().policy = static_cast<balance_policy>(random_.below(3));
     world_.settings().expert_nodes_min = 1 + static_cast<std::uint32_t>(random_.below(3));
     world_.start();
     for (int i = 0; i < 2; ++i) world_.add(wire::role_attention | wire::role_gateway, 0);
@@ -42,6 +43,8 @@ public:
     const auto before = world_.mind().view(world_.now);
     for (const auto& o : before.operations)
       if (o.change) (void)world_.mind().cancel(o.id, world_.now);
+    const auto plans = world_.mind().kept().plans;
+    for (const auto& [id, p] : plans) (void)world_.mind().cancel_plan(id, world_.now);
     world_.carry_out();
     world_.add(wire::role_attention, 0);
     world_.settle_all();
@@ -123,7 +126,7 @@ private:
   void step() {
     const node_id node = any();
     fake_agent& a = world_.agents.at(node);
-    switch (random_.below(42)) {
+    switch (random_.below(46)) {
     default: deliver(node); break;
     case 20: pass_time(); break;
     case 21:
@@ -171,6 +174,10 @@ private:
     case 38: suspect(a); break;
     case 39: ask(node); break;
     case 40: (void)world_.mind().cancel(1 + random_.below(40), world_.now); break;
+    case 41:
+    case 42: report_rows(node); break;
+    case 43: (void)world_.mind().rebalance(random_.below(2) == 0, world_.now); break;
+    case 44: plan_by_hand(); break;
     }
     world_.carry_out();
   }
@@ -205,6 +212,29 @@ private:
     case 3: (void)mind.pin(of, node, world_.now); break;
     default: (void)mind.unpin(of, std::nullopt, world_.now); break;
     }
+  }
+
+  /// Rows for some experts of a node, many of them for one.
+  void report_rows(node_id node) {
+    const fake_agent& a = world_.agents.at(node);
+    if (!a.is_up) return;
+    wire::load_report r;
+    r.node = node;
+    for (const auto& [expert, check] : a.held)
+      r.counts.push_back({layer_index{expert.first},
+                          expert.second,
+                          expert.second == 1 ? 2000 + random_.below(2000) : random_.below(300)});
+    world_.say(node, r);
+  }
+
+  void plan_by_hand() {
+    const std::uint64_t id = 1 + random_.below(20);
+    if (random_.below(2) == 0)
+      (void)world_.mind().apply_plan(id, world_.now);
+    else
+      (void)world_.mind().cancel_plan(id, world_.now);
+    if (random_.below(8) == 0)
+      world_.mind().set_policy(static_cast<balance_policy>(random_.below(3)), world_.now);
   }
 
   void suspect(const fake_agent& a) {
