@@ -119,6 +119,9 @@ void add_node_list(CLI::App& node, const choose& chosen) {
   });
 }
 
+constexpr const char* policy_help =
+    "of a coordinator, until one is chosen: off, advise (plans only), auto (apply them)";
+
 struct node_run_arguments {
   ops::node_run_options options;
   std::string roles, expert_memory;
@@ -205,6 +208,9 @@ void add_node_run(CLI::App& node, const choose& chosen) {
       ->type_name("CIDR")
       ->allow_extra_args(false);
   app.add_option("--expert-nodes-min", o.expert_nodes_min, "the first placement waits for so many")
+      ->capture_default_str();
+  app.add_option("--expert-policy", o.expert_policy, policy_help)
+      ->check(CLI::IsMember({"off", "advise", "auto"}))
       ->capture_default_str();
   app.add_option("--expert-memory", a->expert_memory, "for experts (default: what is left)")
       ->type_name("SIZE");
@@ -388,6 +394,9 @@ Examples:
       ->capture_default_str();
   app.add_option("--data-transport", o->data_transport, "auto, ucx or tls")
       ->check(CLI::IsMember({"auto", "ucx", "tls"}))
+      ->capture_default_str();
+  app.add_option("--expert-policy", o->expert_policy, policy_help)
+      ->check(CLI::IsMember({"off", "advise", "auto"}))
       ->capture_default_str();
   app.add_option("--expert-memory", o->expert_memory, "of each expert node (default: what is left)")
       ->type_name("SIZE");

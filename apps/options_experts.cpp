@@ -1,4 +1,5 @@
 #include "apps/cluster/expert_commands.hpp"
+#include "apps/cluster/plan_commands.hpp"
 #include "apps/options_cluster.hpp"
 
 #include <CLI/App.hpp>
@@ -106,6 +107,51 @@ void add_changes(CLI::App& expert, const choose& chosen) {
   end_change(unpin, o);
 }
 
+void add_rebalance(CLI::App& expert, const choose& chosen) {
+  const auto o = std::make_shared<ops::rebalance_options>();
+  CLI::App& app = *expert.add_subcommand("rebalance", "place copies by the loads of the moment");
+  app.footer("Pins and wanted copies stay as they are.\n\n"
+             "Example:\n  atoll expert rebalance --dry-run");
+  app.add_flag("--dry-run", o->is_dry_run, "say what would be done, and keep it as a plan");
+  app.add_flag("--detach", o->detaches, "do not wait for the end");
+  add_operator(app, o->at);
+  app.callback(
+      [o, chosen] { chosen(command{[given = *o] { return ops::run_expert_rebalance(given); }}); });
+}
+
+void add_policy(CLI::App& expert, const choose& chosen) {
+  const auto o = std::make_shared<ops::policy_options>();
+  CLI::App& app = *expert.add_subcommand("policy", "what is done about uneven loads, or choose it");
+  app.footer("off: nothing; advise: plans are made and wait for `atoll expert apply`; auto: they "
+             "are applied.\n\nExample:\n  atoll expert policy advise");
+  app.add_option("POLICY", o->policy, "off, advise or auto")
+      ->check(CLI::IsMember({"off", "advise", "auto"}));
+  add_operator(app, o->at);
+  app.callback(
+      [o, chosen] { chosen(command{[given = *o] { return ops::run_expert_policy(given); }}); });
+}
+
+void add_plans(CLI::App& expert, const choose& chosen) {
+  CLI::App& list = *expert.add_subcommand("plans", "the last 64 plans, and what came of them");
+  const auto l = std::make_shared<ops::operator_options>();
+  add_operator(list, *l);
+  list.callback(
+      [l, chosen] { chosen(command{[given = *l] { return ops::run_expert_plans(given); }}); });
+  const auto one = [&](const char* name, const char* what, auto run) -> CLI::App& {
+    CLI::App& app = *expert.add_subcommand(name, what);
+    const auto o = std::make_shared<ops::plan_options>();
+    app.add_option("ID", o->id, "as `plans` shows it")->required();
+    if (std::string_view{name} == "apply")
+      app.add_flag("--detach", o->detaches, "do not wait for the end");
+    add_operator(app, o->at);
+    app.callback([o, run, chosen] { chosen(command{[given = *o, run] { return run(given); }}); });
+    return app;
+  };
+  one("plan", "one of them, with its steps and reasons", ops::run_expert_plan);
+  one("apply", "carry out a plan that was advised", ops::run_expert_apply);
+  one("cancel", "end one; copies go back to where they were", ops::run_expert_cancel);
+}
+
 void add_operations(CLI::App& root, const choose& chosen) {
   CLI::App& operation = *root.add_subcommand("operation", "what was asked for, and how it went");
   operation.require_subcommand(1);
@@ -133,6 +179,9 @@ void add_experts(CLI::App& root, const choose& chosen) {
   add_list(expert, chosen);
   add_map(expert, chosen);
   add_changes(expert, chosen);
+  add_rebalance(expert, chosen);
+  add_plans(expert, chosen);
+  add_policy(expert, chosen);
   add_operations(root, chosen);
 }
 

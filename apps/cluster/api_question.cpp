@@ -31,6 +31,32 @@ result<api_reply> operation_reply(const cluster::control& on, result<std::uint64
                    o.id};
 }
 
+std::string tag_of(epoch version) { return "\"" + std::to_string(version.value) + "\""; }
+
+bool names_tag(std::string_view header, const std::string& tag) {
+  while (!header.empty()) {
+    std::string_view one = header.substr(0, header.find(','));
+    header.remove_prefix(std::min(header.size(), one.size() + 1));
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (one.starts_with("W/")) one.remove_prefix(2);
+    if (one == "*" || one == tag) return true;
+  }
+  return false;
+}
+
+question if_matched(const call& c, question q) {
+  const std::string match{c.request.header_value("if-match")};
+  if (match.empty()) return q;
+  return [match, q = std::move(q)](cluster::control& s, time_point_ns now) -> result<api_reply> {
+    if (!names_tag(match, tag_of(s.placement_epoch())))
+      return error{errc::stale_epoch,
+                   "the placement is of epoch " + std::to_string(s.placement_epoch().value) +
+                       " by now, not of " + match + "; look at it again"};
+    return q(s, now);
+  };
+}
+
 result<question> once(const call& c, question q) {
   const std::string key{c.request.header_value("idempotency-key")};
   if (key.empty()) return q;

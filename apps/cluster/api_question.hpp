@@ -47,6 +47,13 @@ result<void> no_more(const call& c);
 /// the first began; another request with that key is a conflict.
 result<question> once(const call& c, question q);
 
+/// The entity tag of a placement.
+std::string tag_of(epoch version);
+/// Whether a header of entity tags, as of If-Match, names this one.
+bool names_tag(std::string_view header, const std::string& tag);
+/// With If-Match: asked where it names the placement's epoch, errc::stale_epoch otherwise.
+question if_matched(const call& c, question q);
+
 /// 202 while it runs, 200 when it has ended.
 result<api_reply> operation_reply(const cluster::control& on, result<std::uint64_t> made);
 

@@ -8,6 +8,7 @@
 #include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/node_api.hpp"
 #include "apps/cluster/operation_api.hpp"
+#include "apps/cluster/plan_api.hpp"
 #include "apps/cluster/roles.hpp"
 #include "apps/cluster/token_api.hpp"
 #include "apps/cluster/views.hpp"
@@ -99,6 +100,13 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"POST", "/api/v1/experts/{id}/pin", access::admin, pin_expert},
       {"POST", "/api/v1/experts/{id}/unpin", access::admin, unpin_expert},
       {"GET", "/api/v1/placement", access::read, get_placement},
+      {"POST", "/api/v1/placement/rebalance", access::admin, rebalance},
+      {"GET", "/api/v1/plans", access::read, list_plans},
+      {"GET", "/api/v1/plans/{id}", access::read, get_plan},
+      {"DELETE", "/api/v1/plans/{id}", access::admin, cancel_plan},
+      {"POST", "/api/v1/plans/{id}/apply", access::admin, apply_plan},
+      {"GET", "/api/v1/policy", access::read, get_policy},
+      {"PUT", "/api/v1/policy", access::admin, set_policy},
       {"GET", "/api/v1/audit", access::admin, list_audit},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
       {"POST", "/api/v1/join", access::token, nullptr, &impl::join},

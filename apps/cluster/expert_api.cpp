@@ -29,26 +29,10 @@ result<cluster::expert_key> expert_of(const call& c) {
   return cluster::expert_key{layer_index{*layer}, expert_index{*expert}};
 }
 
-std::string tag_of(epoch version) { return "\"" + std::to_string(version.value) + "\""; }
-
-/// Whether a header of entity tags, as of If-Match, names this one.
-bool names_tag(std::string_view header, const std::string& tag) {
-  while (!header.empty()) {
-    std::string_view one = header.substr(0, header.find(','));
-    header.remove_prefix(std::min(header.size(), one.size() + 1));
-    while (one.starts_with(' ')) one.remove_prefix(1);
-    while (one.ends_with(' ')) one.remove_suffix(1);
-    if (one.starts_with("W/")) one.remove_prefix(2);
-    if (one == "*" || one == tag) return true;
-  }
-  return false;
-}
-
-/// What a change is made of: its expert, its body, the epoch that the client knows.
+/// What a change is made of.
 struct asked_change {
   cluster::expert_key of;
   json::object body;
-  std::string match;
 };
 
 result<asked_change> read_change(const call& c, std::initializer_list<std::string_view> fields) {
@@ -56,7 +40,6 @@ result<asked_change> read_change(const call& c, std::initializer_list<std::strin
   asked_change a;
   ATOLL_ASSIGN(a.of, expert_of(c));
   ATOLL_ASSIGN(a.body, read_body(c.request.body, fields));
-  a.match = std::string{c.request.header_value("if-match")};
   return a;
 }
 
@@ -75,15 +58,11 @@ result<node_id> needed_node(const asked_change& a, std::string_view name) {
 
 using change = std::function<result<std::uint64_t>(cluster::control&, time_point_ns)>;
 
-question if_matched(const asked_change& a, change what) {
-  return [match = a.match, what = std::move(what)](cluster::control& s,
-                                                   time_point_ns now) -> result<api_reply> {
-    if (!match.empty() && !names_tag(match, tag_of(s.placement_epoch())))
-      return error{errc::stale_epoch,
-                   "the placement is of epoch " + std::to_string(s.placement_epoch().value) +
-                       " by now, not of " + match + "; look at it again"};
-    return operation_reply(s, what(s, now));
-  };
+question changed(const call& c, change what) {
+  return if_matched(
+      c, [what = std::move(what)](cluster::control& s, time_point_ns now) -> result<api_reply> {
+        return operation_reply(s, what(s, now));
+      });
 }
 
 }  // namespace
@@ -144,7 +123,7 @@ result<question> move_expert(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const asked_change a, read_change(c, {"to", "from"}));
   ATOLL_ASSIGN(const node_id to, needed_node(a, "to"));
   ATOLL_ASSIGN(const auto from, node_field(a, "from"));
-  return if_matched(a, [of = a.of, to, from](cluster::control& s, time_point_ns now) {
+  return changed(c, [of = a.of, to, from](cluster::control& s, time_point_ns now) {
     return s.move(of, to, from, now);
   });
 }
@@ -153,18 +132,16 @@ result<question> replicate_expert(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const asked_change a, read_change(c, {"copies"}));
   ATOLL_ASSIGN(const auto copies, integer_field(a.body, "copies", 1, copies_most));
   if (!copies) return error{errc::invalid_argument, "copies: how many are wanted is needed"};
-  return if_matched(
-      a,
-      [of = a.of, n = static_cast<std::uint32_t>(*copies)](cluster::control& s, time_point_ns now) {
-        return s.replicate(of, n, now);
-      });
+  return changed(c,
+                 [of = a.of, n = static_cast<std::uint32_t>(*copies)](
+                     cluster::control& s, time_point_ns now) { return s.replicate(of, n, now); });
 }
 
 result<question> drop_expert(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const asked_change a, read_change(c, {"node", "force"}));
   ATOLL_ASSIGN(const node_id node, needed_node(a, "node"));
   ATOLL_ASSIGN(const bool force, flag_field(a.body, "force"));
-  return if_matched(a, [of = a.of, node, force](cluster::control& s, time_point_ns now) {
+  return changed(c, [of = a.of, node, force](cluster::control& s, time_point_ns now) {
     return s.drop(of, node, force, now);
   });
 }
@@ -172,7 +149,7 @@ result<question> drop_expert(const call& c, const api_backend&) {
 result<question> pin_expert(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const asked_change a, read_change(c, {"node"}));
   ATOLL_ASSIGN(const node_id node, needed_node(a, "node"));
-  return if_matched(a, [of = a.of, node](cluster::control& s, time_point_ns now) {
+  return changed(c, [of = a.of, node](cluster::control& s, time_point_ns now) {
     return s.pin(of, node, now);
   });
 }
@@ -180,7 +157,7 @@ result<question> pin_expert(const call& c, const api_backend&) {
 result<question> unpin_expert(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const asked_change a, read_change(c, {"node"}));
   ATOLL_ASSIGN(const auto node, node_field(a, "node"));
-  return if_matched(a, [of = a.of, node](cluster::control& s, time_point_ns now) {
+  return changed(c, [of = a.of, node](cluster::control& s, time_point_ns now) {
     return s.unpin(of, node, now);
   });
 }

@@ -198,6 +198,8 @@ result<void> local_cluster_run::start_coordinator() {
                       "127.0.0.1:0",
                       "--replicas",
                       std::to_string(o_.replicas),
+                      "--expert-policy",
+                      o_.expert_policy,
                       "--expert-nodes-min",
                       std::to_string(std::max(1, o_.expert_nodes))});
   nodes_.push_back(std::move(n));

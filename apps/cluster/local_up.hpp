@@ -21,9 +21,10 @@ struct local_up_options {
   std::string data_transport = "auto";
   bool restarts = false;  // what dies is started again
   bool as_json = false;
-  bool keeps_dir = false;               // one that was made for this run stays
-  std::string expert_memory;            // of each expert node; empty: what is left
-  std::vector<std::string> node_flags;  // passed on to every node
+  bool keeps_dir = false;                // one that was made for this run stays
+  std::string expert_policy = "advise";  // off, advise, auto
+  std::string expert_memory;             // of each expert node; empty: what is left
+  std::vector<std::string> node_flags;   // passed on to every node
 };
 
 /// Starts the nodes, prints one line when all of them serve, and stays until SIGINT or SIGTERM,

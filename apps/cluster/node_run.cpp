@@ -264,6 +264,7 @@ actors::coordination node_process::coordination() {
   c.fingerprint = model_.fingerprint;
   c.copies = static_cast<std::uint32_t>(std::max(1, s().engine.cluster.replicas));
   c.expert_nodes_min = o_.expert_nodes_min;
+  c.policy = cluster::policy_of(o_.expert_policy).value_or(cluster::balance_policy::advise);
   c.settle = settle_time;
   return host_->coordination(std::move(c));
 }

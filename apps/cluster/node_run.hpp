@@ -26,6 +26,7 @@ struct node_run_options {
   std::vector<std::string> advertise;
   data_choice data;
   std::uint32_t expert_nodes_min = 1;
+  std::string expert_policy = "advise";  // off, advise, auto
   std::size_t expert_memory = 0;
   bool as_json = false;
   /// Those of `atoll serve`: engine options for every node, the rest for gateways.

@@ -49,7 +49,9 @@ std::string what_is_wrong(const cluster::cluster_view& v) {
   if (p.short_of > 0)
     return count_text(p.short_of, "expert") + " with fewer copies than " +
            std::to_string(v.copies_wanted);
-  if (p.loads_open + p.loads_left > 0)
+  // A plan that is applied loads copies besides those that are needed.
+  const bool is_whole = p.copies_least >= v.copies_wanted && v.is_balancing;
+  if (p.loads_open + p.loads_left > 0 && !is_whole)
     return count_text(std::max(p.loads_open, p.loads_left), "copy") + " to be loaded";
   return {};
 }

@@ -1,0 +1,20 @@
+// The routes of the cluster's API that are about plans for uneven loads, and the policy that makes
+// them. For the .cpp files of this folder. Pure.
+#pragma once
+
+#include "apps/cluster/api_question.hpp"
+
+namespace atl::ops {
+
+// Changes of the placement: with If-Match they are refused (412) where it is of another epoch.
+result<question> rebalance(const call& c, const api_backend& on);
+result<question> apply_plan(const call& c, const api_backend& on);
+
+result<question> list_plans(const call& c, const api_backend& on);
+result<question> get_plan(const call& c, const api_backend& on);
+result<question> cancel_plan(const call& c, const api_backend& on);
+
+result<question> get_policy(const call& c, const api_backend& on);
+result<question> set_policy(const call& c, const api_backend& on);
+
+}  // namespace atl::ops

@@ -1,0 +1,105 @@
+// Plans and the policy by way of the API.
+#include "tests/unit/apps/cluster/cluster_api_fixture.hpp"
+
+namespace atl::ops {
+namespace {
+
+class plan_api_test : public cluster_api_test {
+protected:
+  /// Expert 0 of each layer has ten times the rows of the others, reported by who holds them.
+  void heat_up() {
+    for (int step = 0; step < 80; ++step) {
+      now_ = now_ + std::chrono::milliseconds{250};
+      for (std::uint32_t n = 2; n <= 4; ++n) {
+        wire::load_report r;
+        r.node = node_id{n};
+        const auto experts = control_->experts(std::nullopt);
+        for (const auto& e : *experts)
+          for (const auto& c : e.copies)
+            if (c.node == node_id{n})
+              r.counts.push_back({e.layer, e.expert.value, e.expert.value == 0 ? 200U : 20U});
+        control_->reported({node_id{n}, incarnation{1}}, r, now_);
+      }
+    }
+    obey();
+  }
+  std::string tag() {
+    return "\"" + json::serialize(ask("GET", "/api/v1/placement").o().at("epoch")) + "\"";
+  }
+  std::size_t copies_of_hot() {
+    return ask("GET", "/api/v1/experts/1:0").o().at("replicas").as_array().size();
+  }
+};
+
+TEST_F(plan_api_test, a_dry_run_is_explained_and_applied_for_the_epoch_it_was_made_for) {
+  EXPECT_EQ(ask("POST", "/api/v1/placement/rebalance", R"({"dry_run":true})").status, 409);
+  place_a_model();
+  heat_up();
+  const std::string before = tag();
+  const reply dry = ask("POST", "/api/v1/placement/rebalance", R"({"dry_run":true})");
+  ASSERT_EQ(dry.status, 200) << json::serialize(dry.body);
+  EXPECT_EQ(dry.o().at("state").as_string(), "advised");
+  EXPECT_EQ(dry.o().at("by").as_string(), "operator");
+  EXPECT_FALSE(dry.o().at("steps").as_array().empty());
+  EXPECT_FALSE(dry.o().at("explanation").as_array().empty());
+  const auto& predicted = dry.o().at("predicted");
+  EXPECT_GT(predicted.at("before").at("hottest_over_mean").as_double(),
+            predicted.at("after").at("hottest_over_mean").as_double());
+  EXPECT_EQ(copies_of_hot(), 1U);
+  EXPECT_EQ(tag(), before);
+  const std::string path = "/api/v1/plans/" + json::serialize(dry.o().at("id"));
+  EXPECT_EQ(ask("GET", path).body, dry.body);
+  const reply document = ask("GET", "/api/v1/openapi.json", "", "");
+  const auto& schema = document.o().at("components").at("schemas").at("Plan").at("properties");
+  EXPECT_EQ(schema.as_object().size(), dry.o().size());
+  for (const auto& field : dry.o()) EXPECT_TRUE(schema.as_object().contains(field.key()));
+  EXPECT_EQ(ask("POST", path + "/apply", "", reader_).status, 403);
+  EXPECT_EQ(ask_with({"if-match", "\"9999\""}, path + "/apply", "").status, 412);
+  EXPECT_EQ(copies_of_hot(), 1U);
+  EXPECT_EQ(ask_with({"if-match", before}, path + "/apply", "").status, 202);
+  EXPECT_EQ(ask("POST", "/api/v1/placement/rebalance").status, 409) << "one at a time";
+  obey();
+  const reply done = ask("GET", path);
+  EXPECT_EQ(done.o().at("state").as_string(), "done") << json::serialize(done.body);
+  EXPECT_EQ(done.o().at("percent").to_number<int>(), 100);
+  EXPECT_EQ(done.o().at("measured").at("bytes"), done.o().at("bytes"));
+  EXPECT_GT(copies_of_hot(), 1U);
+  EXPECT_EQ(ask("POST", path + "/apply").status, 409);
+  EXPECT_EQ(ask("DELETE", path).status, 409);
+  EXPECT_EQ(ask("GET", "/api/v1/plans", "", reader_).o().at("items").as_array().size(), 1U);
+}
+
+TEST_F(plan_api_test, a_plan_is_taken_back) {
+  place_a_model();
+  heat_up();
+  EXPECT_EQ(ask_with({"if-match", "\"9999\""}, "/api/v1/placement/rebalance", "").status, 412);
+  const reply made = ask("POST", "/api/v1/placement/rebalance");
+  ASSERT_EQ(made.status, 202);
+  const std::string path = "/api/v1/plans/" + json::serialize(made.o().at("id"));
+  const reply ended = ask("DELETE", path);
+  EXPECT_EQ(ended.status, 200);
+  EXPECT_EQ(ended.o().at("state").as_string(), "cancelled");
+  obey();
+  EXPECT_EQ(copies_of_hot(), 1U);
+}
+
+TEST_F(plan_api_test, the_policy_is_chosen_and_nonsense_is_refused) {
+  place_a_model();
+  EXPECT_EQ(ask("GET", "/api/v1/policy", "", reader_).o().at("policy").as_string(), "off");
+  EXPECT_EQ(ask("PUT", "/api/v1/policy", R"({"policy":"auto"})", reader_).status, 403);
+  EXPECT_EQ(ask("PUT", "/api/v1/policy", R"({"policy":"advise"})").o().at("policy"), "advise");
+  EXPECT_EQ(ask("GET", "/api/v1/policy").o().at("policy").as_string(), "advise");
+  for (const char* wrong :
+       {R"({"policy":"on"})", R"({"policy":1})", R"({})", R"({"polici":"off"})"})
+    EXPECT_EQ(ask("PUT", "/api/v1/policy", wrong).status, 400) << wrong;
+  for (const char* wrong : {R"({"dry_run":1})", R"({"dryrun":true})", "[]"})
+    EXPECT_EQ(ask("POST", "/api/v1/placement/rebalance", wrong).status, 400) << wrong;
+  for (const char* wrong : {"/api/v1/plans/9", "/api/v1/plans/x", "/api/v1/plans/-1"}) {
+    EXPECT_EQ(ask("GET", wrong).status, 404) << wrong;
+    EXPECT_EQ(ask("DELETE", wrong).status, 404) << wrong;
+    EXPECT_EQ(ask("POST", std::string{wrong} + "/apply").status, 404) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace atl::ops
