@@ -184,7 +184,8 @@ result<void> cluster_world::start(node_id node) {
           return (n.roles & wire::role_expert) != 0;
         }));
     s.settle = std::chrono::seconds{3};
-    s.policy = cluster::balance_policy::automatic;
+    s.policy = plan_.policy;
+    s.moves_max = plan_.moves_max;
     s.admits_unknown = true;
     s.unix_ms = [this, node] { return unix_ms(node); };
     coordinates->journal = [this, l = made.get()](std::vector<std::string> records,

@@ -45,6 +45,8 @@ struct world_plan {
   int lane_sequences_min = 1;
   std::int64_t group_rows_max = 16;
   cluster::watch_limits watch;
+  cluster::balance_policy policy = cluster::balance_policy::automatic;
+  std::size_t moves_max = 256;  // copies in one plan
   std::size_t extra_pages = 0;  // beyond what a shard may use, for mutations
   bool leaves_actors = false;   // of dead lives, likewise
 };

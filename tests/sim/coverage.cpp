@@ -22,7 +22,8 @@ std::vector<part> expected(const std::vector<fault_kind>& kinds) {
   std::vector<part> parts{{"kinds of faults", {}},
                           {"pairs at once", {}},
                           {"steps of a placement change", {}},
-                          {"steps of a compaction", {}}};
+                          {"steps of a compaction", {}},
+                          {"ends of plans that move experts", {}}};
   for (const auto k : kinds) parts[0].names.emplace_back(to_string(k));
   for (std::size_t i = 0; i < kinds.size(); ++i)
     for (std::size_t j = 0; j <= i; ++j)
@@ -31,6 +32,8 @@ std::vector<part> expected(const std::vector<fault_kind>& kinds) {
     parts[2].names.push_back("placement: " + to_string(placement_step_at(i)));
   for (std::size_t i = 0; i < compaction_steps && has(kinds, fault_kind::crash_in_compaction); ++i)
     parts[3].names.push_back("compaction: " + to_string(compaction_step_at(i)));
+  if (has(kinds, fault_kind::rebalance) && kinds.size() == fault_kinds)
+    parts[4].names = {"plan: an operator's, done", "plan: the policy's, done", "plan: cancelled"};
   return parts;
 }
 
@@ -76,7 +79,7 @@ std::string coverage::summary(const std::vector<fault_kind>& kinds) const {
             ", each " + std::to_string(least) + " times or more\n";
   }
   for (const auto& [name, times] : reached_)
-    if (name.find(':') == std::string::npos)
+    if (name.find(':') == std::string::npos || name.starts_with("plan: "))
       text += "  " + std::to_string(times) + " x " + name + "\n";
   for (const auto& name : missing(kinds)) text += "NOT REACHED: " + name + "\n";
   return text;

@@ -39,7 +39,8 @@ constexpr std::array<std::string_view, fault_kinds> names{"kill",
                                                           "drain",
                                                           "cordon",
                                                           "leave",
-                                                          "upgrade"};
+                                                          "upgrade",
+                                                          "rebalance"};
 
 // A node drains, comes back and is used again.
 constexpr duration_ns upgrade_of_a_node = milliseconds{4000};

@@ -41,8 +41,9 @@ enum class fault_kind : std::uint8_t {
   cordon,               // a node gets nothing new for a while
   leave,                // a node leaves, and comes again
   upgrade,              // one node after the other leaves and comes again as another version
+  rebalance,            // an operator has experts moved to where the load is, or changes his mind
 };
-inline constexpr std::size_t fault_kinds = 27;
+inline constexpr std::size_t fault_kinds = 28;
 
 std::string_view to_string(fault_kind kind) noexcept;
 /// "kill+freeze": as in fault_plan::pairs.

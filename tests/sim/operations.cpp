@@ -51,6 +51,22 @@ void operations::undo() {
     });
 }
 
+void operations::rebalance(double way, duration_ns lasts) {
+  const bool looks_first = way < 0.3;
+  const bool takes_back = way > 0.6;
+  tell([this, looks_first, takes_back, lasts](cluster::control& c, time_point_ns now) {
+    const auto plan = c.rebalance(looks_first, now);
+    if (plan.has_error() || (!looks_first && !takes_back)) return;
+    // Half way: a copy is there a few milliseconds after it was ordered.
+    const duration_ns wait = takes_back ? lasts / 500 : lasts;
+    in_.after(wait, [this, takes_back, id = *plan] {
+      tell([takes_back, id](cluster::control& at, time_point_ns then) {
+        (void)(takes_back ? at.cancel_plan(id, then) : at.apply_plan(id, then));
+      });
+    });
+  });
+}
+
 void operations::leave(node_id node, duration_ns away) {
   if (!in_.is_up(node)) return;
   life& l = *in_.at(node);
@@ -74,7 +90,12 @@ void operations::wait_for_requests(life& of, time_point_ns until, duration_ns aw
 /// As node::leave() does; what it sent may be lost, then it goes all the same.
 void operations::ask_to_go(life& of, duration_ns away) {
   const node_id node = of.who.node;
+  // It may be let go at any moment from now on.
   watch_.touched(node);
+  for (duration_ns t{seconds{1}}; t <= leave_within + leave_slack; t += seconds{1})
+    in_.after(t, [this, &of, node] {
+      if (!of.is_dead) watch_.touched(node);
+    });
   const auto ms = std::chrono::duration_cast<milliseconds>(leave_within).count();
   (void)of.all->mail->send(actors::agent_slot,
                            {coordinator(), actors::coordinator_slot},

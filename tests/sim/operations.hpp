@@ -1,6 +1,6 @@
 // What operators and supervisors do to a cluster while it runs: drains, cordons, nodes that leave
-// and come back, rolling upgrades. Faults strike meanwhile, so each of them may fail half way;
-// undo() brings all nodes back into use. One thread.
+// and come back, rolling upgrades, plans that move experts. Faults strike meanwhile, so each of
+// them may fail half way; undo() brings all nodes back into use. One thread.
 #pragma once
 
 #include "tests/sim/cluster_world.hpp"
@@ -34,6 +34,9 @@ public:
   /// All nodes, one after the other, each once the one before is in use again; the coordinator,
   /// which nobody can take over from, just ends and starts. Stops at `until`.
   void upgrade(time_point_ns until);
+  /// Has experts moved to where the load is. By `way`, from 0 to 1: looks at a plan first, and
+  /// applies it within `lasts`; applies one at once; or applies one and takes it back half way.
+  void rebalance(double way, duration_ns lasts);
   void stop_upgrade() { upgrade_.reset(); }
   std::size_t upgraded() const { return upgraded_; }
 

@@ -19,6 +19,11 @@ using std::chrono::seconds;
 
 constexpr std::size_t requests_of_a_run = 24;
 constexpr std::size_t requests_known = 40;
+// Of a run whose load is skewed, and shifts: so many ask the same few things, for a while.
+constexpr std::size_t requests_of_a_skewed_run = 48;
+constexpr std::size_t requests_in_fashion = 2;
+constexpr int fashions = 3;
+constexpr std::size_t moves_of_a_restless_run = 3;
 constexpr duration_ns ready_within = seconds{15};
 constexpr duration_ns run_least = seconds{60};
 // After healing: nodes that were given up begin new lives and join (a join is repeated every 2 s),
@@ -30,6 +35,8 @@ constexpr duration_ns rest_within = seconds{20};
 constexpr duration_ns gap_max = milliseconds{3000};
 // Errors of a cluster that lacks nodes come up to 3 s after the last node was lost.
 constexpr duration_ns errors_after_healing = seconds{8};
+
+constexpr const char* plan_is_open = "a plan is still being applied";
 
 actors::generation_request known_request(std::size_t i) {
   random_source random{1000 + i};
@@ -51,6 +58,9 @@ actors::generation_request known_request(std::size_t i) {
   return r;
 }
 
+/// A share of the seeds: load is skewed and shifts, and experts are moved after it, in small plans.
+bool is_restless(std::uint64_t seed) { return seed % 5 >= 3; }
+
 world_plan draw_world(random_source& random, std::uint64_t seed) {
   world_plan plan;
   plan.seed = seed;
@@ -67,6 +77,8 @@ world_plan draw_world(random_source& random, std::uint64_t seed) {
   plan.experts_max = experts == 4 && random.below(2) == 0 ? 12 : 16;
   plan.prefill_chunk = static_cast<std::int64_t>(8 + random.below(40));
   plan.lane_sequences_min = random.below(3) == 0 ? 8 : 1;
+  if (seed % 5 == 0) plan.policy = cluster::balance_policy::off;
+  if (is_restless(seed)) plan.moves_max = moves_of_a_restless_run;
   plan.group_rows_max = static_cast<std::int64_t>(8 + random.below(40));
   return plan;
 }
@@ -169,6 +181,7 @@ private:
       clients_->set_excuse([this](node_id gateway) { return overseer_.was_touched(gateway); });
     clients_->set_lateness_allowed(!options_.allowed.empty());
     striker_.set_clients(*clients_);
+    if (is_restless(options_.seed)) striker_.set_restless();
     for (const auto& f : faults_.list)
       world_.events()->at(start + f.from, [this, &f] { striker_.strike(f); });
     if (faults_.is_mild && is_quick()) clients_->set_gap_limit(gap_max);
@@ -201,7 +214,10 @@ private:
   std::vector<client_request> draw_requests(time_point_ns start) {
     std::vector<client_request> all;
     const bool makes_reference = book_.size() == 0;
-    const std::size_t count = makes_reference ? requests_known : requests_of_a_run;
+    const bool is_skewed = !makes_reference && is_restless(options_.seed);
+    const std::size_t count = makes_reference ? requests_known
+                              : is_skewed     ? requests_of_a_skewed_run
+                                              : requests_of_a_run;
     const auto span = static_cast<std::uint64_t>(faults_.until.count());
     for (std::size_t i = 0; i < count; ++i) {
       client_request r;
@@ -216,6 +232,16 @@ private:
       r.at = !all.empty() && random_.below(2) == 0
                  ? all.back().at
                  : start + duration_ns{static_cast<std::int64_t>(random_.below(span))};
+      if (is_skewed) {
+        const auto fashion = static_cast<std::size_t>((r.at - start).count() * fashions /
+                                                      static_cast<std::int64_t>(span));
+        const std::size_t which = random_.below(requests_in_fashion);
+        const auto timeout = r.what.timeout;
+        const time_point_ns at = r.at;
+        r = book_.at((options_.seed + fashion * requests_in_fashion + which) % book_.size());
+        r.what.timeout = timeout;
+        r.at = at;
+      }
       all.push_back(std::move(r));
     }
     return all;
@@ -223,7 +249,7 @@ private:
 
   /// Nothing is held, nobody of a dead life is left, and the coordinator says what is true.
   void come_to_rest() {
-    const time_point_ns deadline = now() + rest_within;
+    const time_point_ns begun = now();
     std::string what_is_held, what_is_untrue;
     while (true) {
       const time_point_ns next = now() + seconds{1};
@@ -232,7 +258,10 @@ private:
       what_is_held = held();
       what_is_untrue = untrue();
       if (what_is_held.empty() && what_is_untrue.empty()) return check_drops();
-      if (now() > deadline) break;
+      // A plan that cannot come true is given up after a while, and nothing else waits for it.
+      const bool is_of_plan = what_is_held.empty() && what_is_untrue == plan_is_open;
+      if (now() > begun + rest_within + (is_of_plan ? cluster::change_patience : duration_ns{0}))
+        break;
       striker_.undo_operations();
     }
     if (!what_is_held.empty()) return found_.fail("I4", what_is_held, now());
@@ -289,9 +318,19 @@ private:
   std::string untrue() {
     const auto& coordinator = world_.at(world_.plan().nodes.front().id);
     std::optional<cluster::cluster_view> view;
+    bool is_plan_open = false;
+    plans_.clear();
     caf::anon_send(coordinator->all->coordinator,
-                   std::make_shared<actors::control_call>(actors::control_call{
-                       [&](cluster::control& c, time_point_ns t) { view = c.view(t); }, {}}));
+                   std::make_shared<actors::control_call>(
+                       actors::control_call{[&](cluster::control& c, time_point_ns t) {
+                                              view = c.view(t);
+                                              for (const auto& [id, p] : c.kept().plans) {
+                                                note_plan(p);
+                                                if (p.state == cluster::plan_state::applying)
+                                                  is_plan_open = true;
+                                              }
+                                            },
+                                            {}}));
     until([&] { return view.has_value(); }, now() + seconds{1});
     if (!view) return "the coordinator does not answer";
     const auto& p = view->placement;
@@ -315,7 +354,14 @@ private:
           view->nodes.begin(), view->nodes.end(), [&](const auto& v) { return v.node == n.id; });
       if (!is_known) return "node " + std::to_string(n.id.value) + " is not known";
     }
-    return {};
+    return is_plan_open ? plan_is_open : "";
+  }
+
+  /// Only of those that had something to move.
+  void note_plan(const cluster::plan_record& p) {
+    if (p.moves == 0 || p.applied_unix_ms == 0) return;
+    const std::string who = p.is_policys ? "the policy's, " : "an operator's, ";
+    ++plans_[(p.state == cluster::plan_state::done ? who : "") + std::string{to_string(p.state)}];
   }
 
   run_report report() {
@@ -332,6 +378,7 @@ private:
     r.trace_hash = world_.trace_hash() ^ world_.random().next();
     r.reached = striker_.reached();
     for (const auto& p : faults_.pairs) ++r.reached["pair: " + p];
+    for (const auto& [end, times] : plans_) r.reached["plan: " + end] += times;
     r.virtual_s = atl::seconds(now() - time_point_ns{});
     return r;
   }
@@ -348,6 +395,7 @@ private:
   const request_book& book_;
   fault_plan faults_;
   time_point_ns told_until_{};
+  std::map<std::string, std::size_t> plans_;  // that the coordinator remembers, by their ends
   std::optional<ledger> clients_;
 };
 

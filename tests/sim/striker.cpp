@@ -33,6 +33,17 @@ striker::striker(cluster_world& in, overseer& watch, verdicts& found)
 
 void striker::strike(const fault& f) {
   if (is_healed_) return;
+  if (is_restless_ && random_.below(2) == 0) {
+    // It strikes while experts move.
+    operators_.rebalance(random_.unit(), f.lasts);
+    return in_.after(milliseconds{static_cast<std::int64_t>(random_.below(20))},
+                     [this, &f] { hit(f); });
+  }
+  hit(f);
+}
+
+void striker::hit(const fault& f) {
+  if (is_healed_) return;
   ++struck_;
   ++reached_[std::string{to_string(f.kind)}];
   touch(f);
@@ -85,6 +96,7 @@ void striker::strike(const fault& f) {
     return in_.after(f.lasts, [this] { operators_.undo(); });
   case fault_kind::leave: return operators_.leave(f.node, f.lasts);
   case fault_kind::upgrade: return operators_.upgrade(in_.now() + f.lasts);
+  case fault_kind::rebalance: return operators_.rebalance(f.amount, f.lasts);
   }
 }
 
@@ -100,6 +112,7 @@ void striker::touch(const fault& f) {
   case fault_kind::cordon:
   case fault_kind::leave:  // in its own time, and the next likewise
   case fault_kind::upgrade:
+  case fault_kind::rebalance:
   case fault_kind::clock_jump: return;  // the overseer sees which connections it prevents
   case fault_kind::corrupt:
   case fault_kind::loss: watch_.blur(); break;
@@ -140,6 +153,8 @@ void striker::start(node_id node) {
   const auto started = in_.start(node);
   if (!started.has_error()) {
     watch_.back(node);
+    // It joins while experts move.
+    if (is_restless_ && !is_healed_) operators_.rebalance(0.5, duration_ns{0});
     return;
   }
   if (started.error().code() != errc::io || is_healed_)

@@ -20,6 +20,8 @@ public:
   void set_clients(ledger& clients) { clients_ = &clients; }
 
   void strike(const fault& f);
+  /// From now on an operator has experts moved when something strikes, every second time.
+  void set_restless() { is_restless_ = true; }
   /// Everything cut is joined, what stands still goes on, what is dead begins a new life.
   void heal();
   /// What became of a life: where its time is over, the node begins the next, as programs do.
@@ -39,6 +41,7 @@ public:
   const std::map<std::string, std::size_t>& reached() const { return reached_; }
 
 private:
+  void hit(const fault& f);
   void die(node_id node, bool is_told);
   void start_later(node_id node, duration_ns wait);
   void start(node_id node);
@@ -81,6 +84,7 @@ private:
   double disk_bad_ = 0;
   std::map<std::string, std::size_t> reached_;
   bool is_healed_ = false;
+  bool is_restless_ = false;
   std::size_t struck_ = 0;
 };
 
