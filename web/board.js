@@ -12,6 +12,7 @@ import { addStatus } from './timeline.js';
 import { clusterUnseen, pollCluster } from './cluster.js';
 import { beginExpertTable, showExpertTable } from './expert_table.js';
 import { beginActions } from './actions.js';
+import { beginPlans } from './plans.js';
 
 const POLL_MS = 1000;
 
@@ -141,6 +142,7 @@ async function poll() {
 
 beginSignIn(() => { if (parts !== null) showParts(); });
 beginActions(() => { if (keyOf('cluster')) lookAtCluster(); });
+beginPlans();
 beginHeat();
 beginExpertTable();
 poll();

@@ -7,6 +7,7 @@ import { drawHeat, layersShown, showExperts } from './heat.js';
 import { loadOfNodes, placementEpoch, takePlacement } from './placement.js';
 import { showNodes } from './nodes.js';
 import { pollEvents } from './events.js';
+import { pollPlans } from './plans.js';
 import { addHealth } from './timeline.js';
 import { showExpertTable } from './expert_table.js';
 import { ask } from './server.js';
@@ -93,6 +94,7 @@ export async function pollCluster() {
   if (polls % 2 === 0) {
     showExperts(await ask('cluster', '/api/v1/load'));
     showExpertTable();
+    await pollPlans();
   }
   polls += 1;
   return c;

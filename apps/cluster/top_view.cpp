@@ -179,7 +179,7 @@ json::object top_summary(const top_answers& from, std::size_t hottest_most) {
           {"nodes", std::move(nodes)},
           {"hottest", std::move(hottest)},
           {"operations", open_of(list_at(c, "operations"), {"running"})},
-          {"plans", open_of(list_at(from.plans, "items"), {"proposed", "applying"})}};
+          {"plans", open_of(list_at(from.plans, "items"), {"advised", "applying"})}};
 }
 
 std::vector<std::string>

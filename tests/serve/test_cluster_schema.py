@@ -1,5 +1,5 @@
-"""Requests that schemathesis makes from the OpenAPI document of a coordinator, and what it promises.
-The cluster is one of processes; it must be healthy again afterwards."""
+"""Requests that schemathesis makes from the OpenAPI document of a coordinator, and what it
+promises. The cluster is one of processes; it must be healthy again afterwards."""
 
 import json
 import pathlib

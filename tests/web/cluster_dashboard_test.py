@@ -153,6 +153,34 @@ def test_the_heat_map_and_its_table_tell_where_copies_are(browser, cluster):
         assert set(seen.at("#chosen option").all_inner_texts()) == {"no node", *names}
 
 
+def test_a_plan_is_explained_and_applied_after_a_question(browser, cluster):
+    with signed_in(browser, cluster) as seen:
+        expect(seen.at("#plans-policy")).to_contain_text("policy")
+        focus(seen, "#plan-dry")
+        seen.page.keyboard.press("Enter")
+        expect(seen.at("#told")).to_contain_text("changes nothing until it is applied")
+        made = re.search(r"Plan (\d+) was made", seen.at("#told").inner_text()).group(1)
+        plan = seen.at(f'.plan[data-key="{made}"]')
+        expect(plan.locator(".plan-state")).to_have_text("advised")
+        expect(plan).to_contain_text(
+            re.compile(r"Hottest node over the mean [\d.]+×, [\d.]+× predicted"))
+        plan.locator("summary").click()
+        expect(plan.locator(".plan-says li").first).to_be_visible()
+        apply = plan.get_by_role("button", name=f"Apply plan {made}")
+        apply.click()
+        expect(seen.at("#confirm-title")).to_have_text(f"Apply plan {made}?")
+        seen.page.keyboard.press("Escape")
+        expect(plan.locator(".plan-state")).to_have_text("advised")
+        apply.click()
+        seen.at("#confirm-yes").click()
+        expect(seen.at("#told")).to_contain_text(f"Plan {made}:")
+        expect(plan.locator(".plan-state")).to_have_text("done")
+        seen.at("#plan-now").click()
+        expect(seen.at("#confirm-says")).to_contain_text("Requests go on meanwhile")
+        seen.at("#confirm-yes").click()
+        expect(seen.at("#told")).to_contain_text(re.compile(rf"Plan (?!{made}:)\d+: \w+"))
+
+
 def test_a_refusal_is_told_in_the_words_of_the_api(browser, cluster):
     made = subprocess.run([BINARY, "key", "create", "--file",
                            f"{cluster.info['dir']}/coordinator/keys", "--name", "looker",
