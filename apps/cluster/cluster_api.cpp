@@ -6,6 +6,7 @@
 #include "apps/cluster/certificate_api.hpp"
 #include "apps/cluster/event_api.hpp"
 #include "apps/cluster/expert_api.hpp"
+#include "apps/cluster/log_api.hpp"
 #include "apps/cluster/node_api.hpp"
 #include "apps/cluster/operation_api.hpp"
 #include "apps/cluster/plan_api.hpp"
@@ -108,6 +109,8 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/policy", access::read, get_policy},
       {"PUT", "/api/v1/policy", access::admin, set_policy},
       {"GET", "/api/v1/audit", access::admin, list_audit},
+      {"GET", "/api/v1/log-level", access::read, get_log_level},
+      {"PUT", "/api/v1/log-level", access::admin, set_log_level_of},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
       {"POST", "/api/v1/join", access::token, nullptr, &impl::join},
       {"POST", "/api/v1/renew", access::token, nullptr, &impl::renew},

@@ -1,4 +1,5 @@
 #include "apps/cluster/api_forward.hpp"
+#include "runtime/base/log.hpp"
 #include "tests/unit/apps/cluster/cluster_api_fixture.hpp"
 
 #include <algorithm>
@@ -345,6 +346,21 @@ TEST_F(cluster_api_test, a_reader_learns_that_events_are_not_kept_any_more) {
   // The revision of a cluster that was restored since.
   const auto lost = send("GET", "/api/v1/events?since=1000000000", "", {}, {accept});
   EXPECT_NE(lost->pieces.find("event: gap"), std::string::npos);
+}
+
+TEST_F(cluster_api_test, the_level_of_its_log_is_changed_where_it_is_what_the_client_knows) {
+  set_log_level(log_level::warning);
+  EXPECT_EQ(ask("GET", "/api/v1/log-level", "", reader_).o().at("level"), "warning");
+  const auto put = [this](const std::string& body, const std::string& match) {
+    return read(*send("PUT", "/api/v1/log-level", body, {}, {{"if-match", match}})).status;
+  };
+  EXPECT_EQ(put(R"({"level":"error"})", "\"info\""), 412);
+  EXPECT_TRUE(is_logged(log_level::warning));
+  EXPECT_EQ(put(R"({"level":"error"})", "\"warning\""), 200);
+  EXPECT_FALSE(is_logged(log_level::warning));
+  EXPECT_EQ(ask("PUT", "/api/v1/log-level", R"({"level":"loud"})").status, 400);
+  EXPECT_EQ(ask("PUT", "/api/v1/log-level", R"({"level":"info"})", reader_).status, 403);
+  EXPECT_EQ(ask("PUT", "/api/v1/log-level", R"({"level":"warning"})").o().at("level"), "warning");
 }
 
 TEST_F(cluster_api_test, tells_the_rows_of_experts_and_leaves_out_layers_without) {
