@@ -11,6 +11,8 @@ namespace {
 
 // Products of factor and share that are whole numbers come out a rounding error above them.
 constexpr double rounding = 1e-9;
+// Estimates are no better than this; within it, shares decide.
+constexpr double clearly_less = 0.95;
 
 bool is_in(const std::vector<group_id>& sorted, group_id group) {
   return std::binary_search(sorted.begin(), sorted.end(), group);
@@ -164,7 +166,7 @@ private:
     };
     candidate* const first = draw(0);
     candidate* const second = draw(1);
-    return end_of(*second, rows) < end_of(*first, rows) ? second : first;
+    return end_of(*second, rows) < clearly_less * end_of(*first, rows) ? second : first;
   }
 
   /// The limits together are no less than the rows, so one has room as long as rows are left.

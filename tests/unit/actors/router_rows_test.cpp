@@ -134,5 +134,36 @@ TEST(router, only_the_agent_says_where_rows_go) {
   w.expect_routed(0);
 }
 
+TEST(router, a_group_that_takes_longer_gets_fewer_rows_until_it_is_as_quick_again) {
+  router_world w{4096};
+  w.place(1, in_two);
+  const node_id slow = router_world::node_of(0);
+  // Parts of all pairs that it gets of thirty steps, after ten to find out.
+  const auto part_of_slow = [&](duration_ns longer) {
+    double all = 0;
+    double own = 0;
+    for (int step = 0; step < 40; ++step) {
+      w.ask(0, 24);
+      const auto sent = w.sent();
+      w.pass(5ms);
+      for (const auto& a : sent) {
+        if (step >= 10) all += static_cast<double>(a.rows.assignments.size());
+        if (step >= 10 && a.to.node == slow) own += static_cast<double>(a.rows.assignments.size());
+        if (a.to.node != slow) w.answer(a);
+      }
+      w.pass(longer);
+      for (const auto& a : sent)
+        if (a.to.node == slow) w.answer(a);
+      w.expect_routed(0);
+    }
+    return own / all;
+  };
+  EXPECT_NEAR(part_of_slow(0ms), 1.0 / 3, 0.06);
+  EXPECT_LT(part_of_slow(40ms), 0.24);
+  EXPECT_GT(part_of_slow(40ms), 0.08);
+  for (int i = 0; i < 5; ++i) part_of_slow(0ms);  // some two hundred answers: what was slow fades
+  EXPECT_NEAR(part_of_slow(0ms), 1.0 / 3, 0.08);
+}
+
 }  // namespace
 }  // namespace atl::actors
