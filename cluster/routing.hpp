@@ -6,8 +6,8 @@
 // The rows of one expert are cut into blocks of up to 16, which stay together: a copy reads the
 // expert's weights once for all rows it gets. For each block two replicas are drawn, in proportion
 // to their shares, and the first gets it unless the other is expected to be done sooner by more
-// than a twentieth; what the call has given to a group already counts. Experts with most rows choose
-// first. Of the rows of one expert, a replica gets at most
+// than a twentieth; what the call has given to a group already counts. Experts with most rows
+// choose first. Of the rows of one expert, a replica gets at most
 //   ceil(capacity factor * its fair share of them), or one block if that is more;
 // what is beyond goes to the other replicas. No row is ever left out for it.
 #pragma once
