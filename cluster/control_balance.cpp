@@ -316,10 +316,11 @@ bool control::advance_balance(time_point_ns now) {
   measure(now);
   if (!balance_.advised.empty()) {
     const balance_state::fleet fleet = fleet_of(driver_, kept_);
-    const auto all = balance_.advised;
-    for (const auto& [id, a] : all)
-      if (a.made_for != fleet)
-        end_plan(kept_.plans.at(id), plan_state::superseded, "nodes have come, gone or changed");
+    std::vector<std::uint64_t> stale;
+    for (const auto& [id, a] : balance_.advised)
+      if (a.made_for != fleet) stale.push_back(id);
+    for (const std::uint64_t id : stale)
+      end_plan(kept_.plans.at(id), plan_state::superseded, "nodes have come, gone or changed");
   }
   const bool is_auto = policy() == balance_policy::automatic;
   if (is_auto && !driver_.goal() && changes_.empty() && what_stops_planning().empty() &&
