@@ -72,7 +72,7 @@ class Node:
         try:
             with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
                 return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def descriptors(self):
@@ -335,4 +335,17 @@ def sequences(cluster):
 
 def is_healthy(cluster):
     status = cluster.operator("cluster", "status", check=False)
-    return status and status.get("state") == "healthy"
+    return status and status.get("state") == "healthy" and takes_requests(cluster.url)
+
+
+def takes_requests(url):
+    """A gateway joins a moment before its door is open."""
+    at = urlparse(url)
+    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=5.0 * PATIENCE)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -66,17 +66,18 @@ def test_a_cluster_answers_as_one_process_does(alone, form, transport, tmp_path)
                       form) as cluster:
         assert answers(cluster.url) == alone[form]
         for role in ("attention", "gateway"):
-            refuses_another_form(cluster, role, form, tmp_path)
+            refuses_another_form(cluster, role, form, transport, tmp_path)
 
 
-def refuses_another_form(cluster, role, form, tmp_path):
+def refuses_another_form(cluster, role, form, transport, tmp_path):
     token = tmp_path / f"{role}.token"
     cluster.operator("join-token", "create", "--role", role, "--out", str(token))
     more = ["--listen", "127.0.0.1:0"] if role == "gateway" else []
     joins = subprocess.run(
         [BINARY, "node", "run", "--role", role, "--dir", str(tmp_path / role), "--join",
          cluster.info["control"], "--token-file", str(token), "--model", MODEL,
-         "--data-interface", "lo", "--threads", "1", "--activations", other_form(form), *more],
+         "--data-interface", "lo", "--data-transport", transport, "--threads", "1",
+         "--activations", other_form(form), *more],
         capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
     assert joins.returncode != 0
     why = f"runs with --activations {other_form(form)}, the cluster with {form}"
