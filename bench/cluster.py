@@ -11,8 +11,6 @@ misses.
 """
 
 import argparse
-import json
-import os
 import random
 import shutil
 import statistics
@@ -23,18 +21,11 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests/chaos"), str(ROOT / "bench")]
-import cluster as chaos  # noqa: E402  (its folder is known now)
-import unequal  # noqa: E402
+import unequal
+from rows import ROOT, arguments_of, chaos, percentile, run, tokens_per_second
 
 IDLE_S = 10.0
 SETTLE_S = 5.0
-
-
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def up(options, *flags, model=chaos.MODEL, transport=None):
@@ -73,26 +64,9 @@ def wide_checkpoint(folder, layers=5):
     return str(path)
 
 
-def tokens_per_second(url, model, sequences=8, tokens=48):
-    """All streams begin together; the time counts from the last first token to the first end."""
-    answers = [None] * sequences
-    body = {"model": model, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
-
-    def ask(i):
-        prompt = [(i * 997 + j * 31) % 5000 + 10 for j in range(16)]
-        answers[i] = chaos.stream(url, {**body, "prompt": prompt}, i, timeout=300)
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(sequences)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for answer in answers:
-        if answer.error:
-            sys.exit(f"bench/cluster: {answer.error}")
-    begin = max(a.times[1] for a in answers)
-    end = min(a.times[-2] for a in answers)
-    pieces = sum(sum(1 for t in a.times[1:-1] if begin < t <= end) for a in answers)
-    return pieces / (end - begin)
+def eight_streams(model, tokens=48):
+    return [{"model": model, "max_tokens": tokens, "ignore_eos": True, "temperature": 0,
+             "prompt": [(i * 997 + j * 31) % 5000 + 10 for j in range(16)]} for i in range(8)]
 
 
 class OneProcess:
@@ -121,10 +95,10 @@ def row_processes(options):
                 up(options, "--attention-nodes", "1", "--expert-nodes", "3", "--replicas", "1",
                    *flags, model=model) as four:
             for url in (one.url, four.url):
-                tokens_per_second(url, name, tokens=8)
+                tokens_per_second(url, eight_streams(name, 8))
             for _ in range(options.repeats):
-                ones.append(tokens_per_second(one.url, name))
-                fours.append(tokens_per_second(four.url, name))
+                ones.append(tokens_per_second(one.url, eight_streams(name)))
+                fours.append(tokens_per_second(four.url, eight_streams(name)))
                 ratios.append(fours[-1] / ones[-1])
     ratio = statistics.median(ratios)
     return {"row": "processes", "figure": ratio, "least": min(ratios), "most": max(ratios),
@@ -150,10 +124,10 @@ def row_unequal(options):
         def rate(quotas, *more, settle=0):
             with unequal.UnequalCluster(options.binary, model, quotas, *flags, *more) as cluster:
                 begin = time.monotonic()
-                tokens_per_second(cluster.url, name, tokens=6)
+                tokens_per_second(cluster.url, eight_streams(name, 6))
                 while time.monotonic() - begin < settle:
-                    tokens_per_second(cluster.url, name, tokens=16)
-                seen = [tokens_per_second(cluster.url, name, tokens=24)
+                    tokens_per_second(cluster.url, eight_streams(name, 16))
+                seen = [tokens_per_second(cluster.url, eight_streams(name, 24))
                         for _ in range(max(1, options.repeats // 2))]
                 nodes = [n for n in cluster.operator("node", "list") if n["role"] == "expert"]
                 held = "/".join(str(n["experts"]) for n in nodes)
@@ -299,34 +273,14 @@ ROWS = {"processes": row_processes, "kill-expert": row_kill_expert,
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0],
-                                     epilog="rows: " + ", ".join(ROWS))
-    parser.add_argument("--only", action="append", choices=ROWS,
-                        help="just this row; may be repeated")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = arguments_of(__doc__, ROWS, repeats=5)
     parser.add_argument("--requests", type=int, default=1000, help="of the row `thousand`")
     parser.add_argument("--seed", type=int, default=1, help="of the kills of the row `thousand`")
     parser.add_argument("--quota", type=float, default=0.1,
                         help="of the slowest node of the row `unequal`, in processors")
     parser.add_argument("--settle", type=float, default=40,
                         help="seconds under load before `unequal` counts")
-    parser.add_argument("--transport", default="ucx", choices=["ucx", "tls"])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--binary", default=chaos.BINARY)
-    options = parser.parse_args()
-    chaos.BINARY = options.binary
-    os.environ.setdefault("ATOLL_LOG_LEVEL", "warning")
-    rows = []
-    for name in options.only or ROWS:
-        rows.append(ROWS[name](options))
-        if not options.json:
-            r = rows[-1]
-            print(f"{r['row']:<15} {r['figure']:8.3f}  ({r['least']:.3f} to {r['most']:.3f})  "
-                  f"asked {r['asked']}: {'met' if r['met'] else 'MISSED'}; {r['detail']}",
-                  flush=True)
-    if options.json:
-        print(json.dumps(rows))
-    return 0 if all(r["met"] for r in rows) else 1
+    return run(parser, ROWS)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,14 @@ turns. The row `day` runs build/bench/bench/elastic_day: the coordinator alone, 
 nodes, in virtual time. Exit status: 0, or 1 where a row misses.
 """
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/chaos"))
-import cluster as chaos  # noqa: E402  (its folder is known now)
+from rows import ROOT, arguments_of, chaos, percentile, run, tokens_per_second
 
 DOMAINS = {
     "scripture": ["In the beginning God created", "And the LORD said unto Moses",
@@ -41,11 +35,6 @@ SPARE = ["--attention-nodes", "1", "--expert-nodes", str(EXPERT_NODES), "--repli
          "--expert-memory", "4MB", "--batch-size", "16"]
 SETTLE_S = 60.0
 QUIET_S = 15.0
-
-
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def up(options, *flags, model=chaos.MODEL):
@@ -253,31 +242,11 @@ def age_of(pid):
 
 # ---- what it costs ------------------------------------------------------------------------------
 
-def throughput(running, sequences=8, tokens=96):
-    """Tokens a second of streams that begin together, between the last's first and the first's
-    last."""
-    answers = [None] * sequences
-    names = list(DOMAINS)
-
-    def ask(i):
-        body = bodies_of(names[i % 3], tokens)[i % 8]
-        answers[i] = chaos.stream(running.url, body, i, timeout=300)
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(sequences)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for answer in answers:
-        if answer.error:
-            sys.exit(f"bench/elastic: {answer.error}")
-    begin = max(a.times[1] for a in answers)
-    end = min(a.times[-2] for a in answers)
-    return sum(sum(1 for t in a.times[1:-1] if begin < t <= end) for a in answers) / (end - begin)
-
-
 def row_machinery(options):
     """The same even load with the policies auto and off, by turns."""
     ratios = []
+    names = list(DOMAINS)
+    asked = [bodies_of(names[i % 3], 96)[i] for i in range(8)]
     with up(options, *SPARE, "--expert-policy", "auto") as auto, \
             up(options, *SPARE, "--expert-policy", "off") as off:
         for running in (auto, off):
@@ -285,7 +254,7 @@ def row_machinery(options):
                 chaos.pause(QUIET_S)
         for turn in range(4 * options.repeats):
             pair = (auto, off) if turn % 2 else (off, auto)
-            rates = {id(running): throughput(running) for running in pair}
+            rates = {id(running): tokens_per_second(running.url, asked) for running in pair}
             ratios.append(rates[id(auto)] / rates[id(off)])
     ratio = statistics.median(ratios)
     return {"row": "machinery", "figure": ratio, "least": min(ratios), "most": max(ratios),
@@ -316,32 +285,12 @@ ROWS = {"balance": row_balance, "hot": row_hot, "streams": row_streams, "join": 
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0],
-                                     epilog="rows: " + ", ".join(ROWS))
-    parser.add_argument("--only", action="append", choices=ROWS,
-                        help="just this row; may be repeated")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = arguments_of(__doc__, ROWS, repeats=3)
     parser.add_argument("--turns", type=int, default=1,
                         help="of the three domains, for the row `balance`")
     parser.add_argument("--phase", type=float, default=20.0,
                         help="seconds of each phase of the row `streams`")
-    parser.add_argument("--transport", default="ucx", choices=["ucx", "tls"])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--binary", default=chaos.BINARY)
-    options = parser.parse_args()
-    chaos.BINARY = options.binary
-    os.environ.setdefault("ATOLL_LOG_LEVEL", "warning")
-    rows = []
-    for name in options.only or ROWS:
-        rows.append(ROWS[name](options))
-        if not options.json:
-            r = rows[-1]
-            print(f"{r['row']:<10} {r['figure']:8.3f}  ({r['least']:.3f} to {r['most']:.3f})  "
-                  f"asked {r['asked']}: {'met' if r['met'] else 'MISSED'}; {r['detail']}",
-                  flush=True)
-    if options.json:
-        print(json.dumps(rows))
-    return 0 if all(r["met"] for r in rows) else 1
+    return run(parser, ROWS)
 
 
 if __name__ == "__main__":

@@ -102,25 +102,17 @@ result<int> run_events(const events_options& o) {
 }
 
 result<int> run_audit(const audit_options& o) {
-  return with_session(o.at, [&](operator_session& at) -> result<int> {
-    ATOLL_ASSIGN(const json::value all,
-                 at.ask("GET",
-                        "/api/v1/audit?since=" + std::to_string(o.since) +
-                            "&limit=" + std::to_string(o.limit)));
-    const json::array& items = list_at(all, "items");
-    if (o.at.as_json) return print(json::value(items));
-    table t{{"NUMBER", "TIME", "WHO", "FROM", "WHAT", "BODY", "STATUS", "OUTCOME"}};
-    for (const auto& e : items)
-      t.add({text_at(e, "number"),
-             text_at(e, "time"),
-             text_at(e, "who"),
-             text_at(e, "from"),
-             text_at(e, "what"),
-             text_at(e, "body"),
-             text_at(e, "status"),
-             text_at(e, "outcome")});
-    return print(t.text());
-  });
+  return show_list(o.at,
+                   "/api/v1/audit?since=" + std::to_string(o.since) +
+                       "&limit=" + std::to_string(o.limit),
+                   {{"NUMBER", "number"},
+                    {"TIME", "time"},
+                    {"WHO", "who"},
+                    {"FROM", "from"},
+                    {"WHAT", "what"},
+                    {"BODY", "body"},
+                    {"STATUS", "status"},
+                    {"OUTCOME", "outcome"}});
 }
 
 }  // namespace atl::ops

@@ -68,8 +68,9 @@ public:
     if (up.has_value()) up = announce();
     if (up.has_value()) return watch();
     // What went wrong is in the logs.
-    if (up.error().code() != errc::cancelled) o_.keeps_dir = true;
-    return up.error();
+    if (up.error().code() == errc::cancelled) return up.error();
+    o_.keeps_dir = true;
+    return error{up.error().code(), up.error().message() + "\nthe nodes' logs stay in " + dir_};
   }
 
 private:

@@ -184,20 +184,14 @@ result<int> run_cluster_status(const operator_options& o) {
 }
 
 result<int> run_operation_list(const operator_options& o) {
-  return with_session(o, [&](operator_session& at) -> result<int> {
-    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/operations"));
-    const json::array& items = list_at(all, "items");
-    if (o.as_json) return print(json::value(items));
-    table t{{"ID", "WHAT", "STATE", "%", "BEGAN", "DETAIL"}};
-    for (const auto& i : items)
-      t.add({text_at(i, "id"),
-             text_at(i, "subject"),
-             text_at(i, "state"),
-             text_at(i, "percent"),
-             text_at(i, "created"),
-             text_at(i, "detail")});
-    return print(t.text());
-  });
+  return show_list(o,
+                   "/api/v1/operations",
+                   {{"ID", "id"},
+                    {"WHAT", "subject"},
+                    {"STATE", "state"},
+                    {"%", "percent"},
+                    {"BEGAN", "created"},
+                    {"DETAIL", "detail"}});
 }
 
 result<int> run_operation_show(const operation_options& o) {
@@ -244,19 +238,13 @@ result<int> run_token_create(const token_options& o) {
 }
 
 result<int> run_token_list(const operator_options& o) {
-  return with_session(o, [&](operator_session& at) -> result<int> {
-    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/join-tokens"));
-    const json::array& items = list_at(all, "items");
-    if (o.as_json) return print(json::value(items));
-    table t{{"ID", "ROLES", "STATE", "USES LEFT", "EXPIRES"}};
-    for (const auto& i : items)
-      t.add({text_at(i, "id"),
-             text_at(i, "roles"),
-             text_at(i, "state"),
-             text_at(i, "uses_left"),
-             text_at(i, "expires")});
-    return print(t.text());
-  });
+  return show_list(o,
+                   "/api/v1/join-tokens",
+                   {{"ID", "id"},
+                    {"ROLES", "roles"},
+                    {"STATE", "state"},
+                    {"USES LEFT", "uses_left"},
+                    {"EXPIRES", "expires"}});
 }
 
 result<int> run_token_revoke(const token_options& o) {
@@ -271,19 +259,13 @@ result<int> run_token_revoke(const token_options& o) {
 }
 
 result<int> run_certificate_list(const operator_options& o) {
-  return with_session(o, [&](operator_session& at) -> result<int> {
-    ATOLL_ASSIGN(const json::value all, at.ask("GET", "/api/v1/certificates"));
-    const json::array& items = list_at(all, "items");
-    if (o.as_json) return print(json::value(items));
-    table t{{"SERIAL", "NODE", "STATE", "ISSUED", "NOT AFTER"}};
-    for (const auto& i : items)
-      t.add({text_at(i, "serial"),
-             text_at(i, "node"),
-             text_at(i, "state"),
-             text_at(i, "issued"),
-             text_at(i, "not_after")});
-    return print(t.text());
-  });
+  return show_list(o,
+                   "/api/v1/certificates",
+                   {{"SERIAL", "serial"},
+                    {"NODE", "node"},
+                    {"STATE", "state"},
+                    {"ISSUED", "issued"},
+                    {"NOT AFTER", "not_after"}});
 }
 
 result<int> run_certificate_revoke(const certificate_options& o) {

@@ -1,5 +1,6 @@
 #include "apps/cluster/operator_output.hpp"
 
+#include "apps/cluster/table.hpp"
 #include "apps/output.hpp"
 #include "runtime/base/disk.hpp"
 
@@ -61,6 +62,25 @@ result<int> with_session(const operator_options& o,
 }
 
 /// The number of a node that was named by its number or its name.
+result<int> show_list(const operator_options& o,
+                      const std::string& path,
+                      const std::vector<list_column>& columns) {
+  return with_session(o, [&](operator_session& at) -> result<int> {
+    ATOLL_ASSIGN(const json::value all, at.ask("GET", path));
+    const json::array& items = list_at(all, "items");
+    if (o.as_json) return print(json::value(items));
+    std::vector<std::string> titles;
+    for (const auto& c : columns) titles.push_back(c.title);
+    table t{titles};
+    for (const auto& i : items) {
+      std::vector<std::string> row;
+      for (const auto& c : columns) row.push_back(text_at(i, c.field));
+      t.add(std::move(row));
+    }
+    return print(t.text());
+  });
+}
+
 result<std::string> find_node(operator_session& at, const std::string& given) {
   const bool is_number =
       !given.empty() && given.size() < 11 &&

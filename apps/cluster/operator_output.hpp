@@ -13,6 +13,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace atl::ops {
 
@@ -29,6 +30,15 @@ result<int> print(const boost::json::value& v);
 /// Errors are told and become exit codes here.
 result<int> with_session(const operator_options& o,
                          const std::function<result<int>(operator_session&)>& what);
+
+struct list_column {
+  std::string title;
+  std::string field;
+};
+/// What a GET answers in `items`: as JSON, or a table with a line for each.
+result<int> show_list(const operator_options& o,
+                      const std::string& path,
+                      const std::vector<list_column>& columns);
 
 /// The number of a node that was named by its number or its name.
 result<std::string> find_node(operator_session& at, const std::string& given);

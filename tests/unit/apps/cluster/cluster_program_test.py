@@ -353,9 +353,35 @@ class ClusterProgram(unittest.TestCase):
             self.assertIn(arguments[0], refused.stderr)
         self.assertEqual(run("local", "up", self.dir / "nowhere").returncode, 2)
         small = run("local", "up", MODEL, "--expert-memory", "100k", "--expert-nodes", "1",
-                    "--attention-nodes", "1", "--replicas", "1")
+                    "--attention-nodes", "1", "--replicas", "1",
+                    environment={"TMPDIR": str(self.dir)})
         self.assertEqual(small.returncode, 2, small.stderr)
         self.assertIn("no memory for 127 of 128 experts", small.stderr)
+        logs = pathlib.Path(small.stderr.strip().rsplit(" ", 1)[1])
+        self.assertTrue((logs / "expert.log").is_file(), small.stderr)
+
+    def test_a_gateway_out_of_use_closes_its_door(self):
+        url = self.first.line["url"]
+
+        def status(path, body=None):
+            try:
+                with urllib.request.urlopen(url + path, body, timeout=PATIENCE) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as refused:
+                return refused.code
+
+        def until(path, wanted):
+            deadline = time.monotonic() + PATIENCE
+            while status(path) != wanted:
+                self.assertLess(time.monotonic(), deadline, f"{path} is not {wanted}")
+        asks = json.dumps({"prompt": "In the", "max_tokens": 2}).encode()
+        self.assertEqual(status("/v1/completions", asks), 200)
+        self.operator("node", "cordon", "1")
+        until("/ready", 503)
+        self.assertEqual(status("/v1/completions", asks), 503)
+        self.operator("node", "uncordon", "1")
+        until("/ready", 200)
+        self.assertEqual(status("/v1/completions", asks), 200)
 
     def test_one_directory_is_one_node(self):
         busy = run("node", "run", "--role", "coordinator", "--model", MODEL, "--dir",
