@@ -95,10 +95,10 @@ def row_processes(options):
                 up(options, "--attention-nodes", "1", "--expert-nodes", "3", "--replicas", "1",
                    *flags, model=model) as four:
             for url in (one.url, four.url):
-                tokens_per_second(url, eight_streams(name, 8))
+                tokens_per_second(url, eight_streams(name))
             for _ in range(options.repeats):
-                ones.append(tokens_per_second(one.url, eight_streams(name)))
-                fours.append(tokens_per_second(four.url, eight_streams(name)))
+                ones.append(tokens_per_second(one.url, eight_streams(name, 128)))
+                fours.append(tokens_per_second(four.url, eight_streams(name, 128)))
                 ratios.append(fours[-1] / ones[-1])
     ratio = statistics.median(ratios)
     return {"row": "processes", "figure": ratio, "least": min(ratios), "most": max(ratios),
