@@ -172,6 +172,12 @@ result<void> node_process::find_model() {
   node_model_options o;
   o.roles = roles_;
   o.engine = s().engine;
+  if (const int groups = o.engine.cluster.expert_groups; groups != 1) {
+    return error{errc::invalid_argument,
+                 "--expert-groups: " + std::to_string(groups) +
+                     " asked, but a node of a cluster has one, so that each row goes to it once; "
+                     "run another node for another group"};
+  }
   // Copies are on different nodes here, and the coordinator's matter.
   o.engine.cluster.replicas = 1;
   o.expert_memory = o_.expert_memory;

@@ -322,6 +322,8 @@ class ClusterProgram(unittest.TestCase):
                                                   "301M"))
         self.assertIn("does not fit", self.refused(*to, "expert", "--model", MODEL, "--memory",
                                                    "1G", "--expert-memory", "2G"))
+        self.assertIn("each row goes to it once", self.refused(*to, "expert", "--model", MODEL,
+                                                               "--expert-groups", "2"))
         self.assertIn("holds no node yet", self.refused("--role", "expert"))
         self.assertIn("https", self.refused("--join", "http://127.0.0.1:1", "--token-file", token,
                                             "--role", "expert"))
