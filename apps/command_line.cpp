@@ -534,6 +534,7 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_experts(app, choose_command);
   add_events(app, choose_command);
   add_audit(app, choose_command);
+  add_log_level(app, choose_command);
   add_top(app, choose_command);
   add_completion(app, *a);
   add_local(app, choose_command);

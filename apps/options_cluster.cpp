@@ -246,6 +246,8 @@ void add_cluster(CLI::App& root, const choose& chosen) {
   add_operator(status, *o);
   status.callback(
       [o, chosen] { chosen(command{[given = *o] { return ops::run_cluster_status(given); }}); });
+
+  add_cluster_config(cluster, chosen);
 }
 
 void add_join_token(CLI::App& root, const choose& chosen) {

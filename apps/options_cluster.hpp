@@ -1,5 +1,5 @@
 // The command-line options of clusters: `atoll cluster`, `join-token`, `node`, `expert`,
-// `operation`, `events`, `audit`, `top`, `local`. One thread.
+// `operation`, `events`, `audit`, `top`, `log-level`, `local`. One thread.
 #pragma once
 
 #include "apps/cluster/operator_commands.hpp"
@@ -8,6 +8,9 @@
 namespace atl::apps {
 
 void add_cluster(CLI::App& root, const choose& chosen);
+/// `cluster config`.
+void add_cluster_config(CLI::App& cluster, const choose& chosen);
+void add_log_level(CLI::App& root, const choose& chosen);
 void add_join_token(CLI::App& root, const choose& chosen);
 void add_certificate(CLI::App& root, const choose& chosen);
 void add_node(CLI::App& root, const choose& chosen);

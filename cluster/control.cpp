@@ -27,7 +27,7 @@ driver_settings driver_settings_of(const control_settings& s) {
 }  // namespace
 
 control::control(control_settings settings, durable_state restored, time_point_ns now)
-    : settings_{std::move(settings)},
+    : settings_{tuned(std::move(settings), restored.tuned)},
       kept_{std::move(restored)},
       loads_{settings_.model.shape},
       driver_{driver_settings_of(settings_), [this] { return next_epoch(); }},

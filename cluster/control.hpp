@@ -96,10 +96,12 @@ public:
   std::uint32_t percent_of(const plan_record& p) const;
   balance_policy policy() const { return kept_.policy.value_or(settings_.policy); }
   void set_policy(balance_policy policy, time_point_ns now);
+  void tune(const tuned_settings& changed, time_point_ns now);
   void journal_works(bool does);  // a goal that could not be written is written when it does again
-  /// The operation that a request with this key made, and notes that it did.
+  /// The operation that a request with this key made, and notes that it did, or of a plan.
   std::optional<operation> made_by(const std::string& idempotency_key) const;
   void note_key(std::uint64_t id, const std::string& idempotency_key, const std::string& digest);
+  void note_plan_key(std::uint64_t id, request_key by);
 
   result<void> create_token(join_token token);
   result<void> revoke_token(const std::string& id);
@@ -123,14 +125,12 @@ public:
   result<std::vector<expert_view>> experts(std::optional<layer_index> only) const;
   result<expert_view> expert(layer_index layer, expert_index expert) const;
   const placed_model& model() const noexcept { return settings_.model; }
-  const std::string& fingerprint() const noexcept { return settings_.fingerprint; }
-  const std::string& numeric_class() const noexcept { return settings_.numeric_class; }
+  const control_settings& settings() const noexcept { return settings_; }
   epoch placement_epoch() const noexcept { return driver_.published(); }
   result<operation> find_operation(std::uint64_t id) const;
   /// Events after that revision, as far as they are kept (the last 1,024).
   std::vector<event> events_since(std::uint64_t revision) const;
-  /// From which revision on that is all there was, and the revision of the last.
-  std::pair<std::uint64_t, std::uint64_t> event_window() const noexcept;
+  std::pair<std::uint64_t, std::uint64_t> event_window() const noexcept;  // complete since; last
   bool is_ready() const noexcept { return is_ready_; }
   /// Why experts could not be loaded or placed of late; empty if all went well.
   const std::string& trouble() const noexcept { return trouble_; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cluster/control_view.hpp"
+#include "cluster/tuned_settings.hpp"
 #include "runtime/tensor/dtype.hpp"
 #include "transport/plane.hpp"
 
@@ -55,6 +56,9 @@ struct control_settings {
   ticket_function ticket;                 // empty: no tickets
   std::function<std::int64_t()> unix_ms;  // the calendar, for expiry and what people read
 };
+
+/// The settings with what operators changed.
+control_settings tuned(control_settings as_started, const tuned_settings& by);
 
 struct send_effect {
   transport::node_identity to;  // of that life; a later one would not know what to do with it

@@ -83,6 +83,8 @@ public:
   epoch published() const noexcept { return published_; }
   node_copies copies_on(node_id node) const;
   const experts::expert_shape& shape() const noexcept { return settings_.shape; }
+  /// Of plans to come.
+  void set_moves_max(std::size_t copies) noexcept { settings_.moves_max = copies; }
   /// Nodes that are to hold the expert by the present plan.
   std::vector<node_id> planned_for(layer_index layer, expert_index expert) const;
   /// Experts that may be put on a node besides what it has or is to get.

@@ -141,6 +141,9 @@ std::string to_record(const plan_record& p) {
                  {"bytes_moved", p.bytes_moved},
                  {"took_ms", p.took_ms},
                  {"detail", p.detail}};
+  json::array keys;
+  for (const request_key& k : p.asked_by) keys.push_back(json::array{k.key, k.digest});
+  if (!keys.empty()) o["keys"] = std::move(keys);
   put(o, "hottest_before", p.before.hottest);
   put(o, "hottest_after", p.after.hottest);
   put(o, "finish_before", p.before.finish);
@@ -207,6 +210,12 @@ void apply_plan(durable_state& to, const json::object& o) {
   if (sentences != nullptr && sentences->is_array())
     for (const json::value& v : sentences->get_array())
       if (v.is_string()) p.sentences.emplace_back(v.get_string());
+  const json::value* keys = o.if_contains("keys");
+  if (keys != nullptr && keys->is_array())
+    for (const json::value& k : keys->get_array())
+      if (k.is_array() && k.get_array().size() == 2 && k.at(0).is_string() && k.at(1).is_string())
+        p.asked_by.push_back(
+            {std::string{k.at(0).get_string()}, std::string{k.at(1).get_string()}});
   to.plans[p.id] = std::move(p);
 }
 

@@ -61,8 +61,16 @@ struct plan_balance_figures {
   friend bool operator==(const plan_balance_figures&, const plan_balance_figures&) = default;
 };
 
+/// Of a request with an Idempotency-Key: as the client gave it, and what tells another request.
+struct request_key {
+  std::string key;
+  std::string digest;
+  friend bool operator==(const request_key&, const request_key&) = default;
+};
+
 struct plan_record {
   static constexpr std::size_t steps_max = 128;
+  static constexpr std::size_t keys_max = 4;  // the latest
   static constexpr std::size_t sentences_max = 16;
 
   std::uint64_t id = 0;
@@ -85,6 +93,7 @@ struct plan_record {
   std::uint64_t bytes_moved = 0;
   std::int64_t took_ms = 0;  // from applied to ended
   std::string detail = {};   // for people: why it ended as it did
+  std::vector<request_key> asked_by = {};
   friend bool operator==(const plan_record&, const plan_record&) = default;
 };
 

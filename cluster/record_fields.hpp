@@ -38,11 +38,12 @@ inline void read(const json::object& from, std::string_view key, std::string& to
   if (field != nullptr && field->is_string()) to = std::string{field->get_string()};
 }
 
-inline void read(const json::object& from, std::string_view key, std::optional<double>& to) {
+template <class Number>
+void read(const json::object& from, std::string_view key, std::optional<Number>& to) {
   const json::value* field = from.if_contains(key);
   if (field == nullptr) return;
   boost::system::error_code failed;
-  const auto value = field->to_number<double>(failed);
+  const auto value = field->to_number<Number>(failed);
   if (!failed) to = value;
 }
 
@@ -67,6 +68,9 @@ void read(const json::object& from,
 void apply_policy(durable_state& to, const json::object& o);
 void apply_plan(durable_state& to, const json::object& o);
 void apply_goal(durable_state& to, const json::object& o);
+
+// Of control_settings.cpp.
+void apply_settings(durable_state& to, const json::object& o);
 
 }  // namespace record_fields
 }  // namespace atl::cluster

@@ -275,6 +275,7 @@ result<void> apply_record(durable_state& to, std::string_view record) {
   if (kind == "rule") apply_rule(to, o);
   if (kind == "forgotten") apply_forgotten(to, o);
   if (kind == "policy") record_fields::apply_policy(to, o);
+  if (kind == "settings") record_fields::apply_settings(to, o);
   if (kind == "plan") record_fields::apply_plan(to, o);
   if (kind == "goal") record_fields::apply_goal(to, o);
   return {};
@@ -288,6 +289,7 @@ std::vector<std::string> snapshot(const durable_state& of) {
   for (const auto& [serial, c] : of.certificates) records.push_back(to_record(c));
   for (const auto& [key, r] : of.rules) records.push_back(to_record(key, r));
   if (of.policy) records.push_back(to_record(*of.policy));
+  if (!of.tuned.is_empty()) records.push_back(to_record(of.tuned));
   for (const auto& [id, p] : of.plans) records.push_back(to_record(p));
   if (of.goal) records.push_back(to_record(of.goal, false));
   if (of.goal_before) records.push_back(to_record(of.goal_before, true));

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cluster/plan_records.hpp"
+#include "cluster/tuned_settings.hpp"
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
 
@@ -139,6 +140,7 @@ struct durable_state {
   std::map<std::string, certificate_record> certificates;  // by serial
   std::map<expert_key, expert_rule> rules;                 // none is empty
   std::optional<balance_policy> policy;                    // absent: nobody chose one
+  tuned_settings tuned;
   std::map<std::uint64_t, plan_record> plans;
   std::optional<placement_goal> goal;
   std::optional<placement_goal> goal_before;  // of the plan that is applied

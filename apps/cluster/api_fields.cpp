@@ -1,6 +1,8 @@
 #include "apps/cluster/api_fields.hpp"
 
+#include <boost/json/kind.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
 #include <algorithm>
@@ -10,8 +12,18 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::size_t shown_bytes_max = 40;
+
 error bad(std::string_view field, const std::string& expectation) {
   return {errc::invalid_argument, std::string{field} + ": expected " + expectation};
+}
+
+error bad(std::string_view field, const std::string& expectation, const json::value& found) {
+  std::string text = json::serialize(found);
+  if (text.size() > shown_bytes_max)
+    text = std::string{json::to_string(found.kind())} + " of " + std::to_string(text.size()) +
+           " bytes";
+  return bad(field, expectation + ", not " + text);
 }
 
 std::string names_of(std::initializer_list<std::string_view> known) {
@@ -55,7 +67,7 @@ text_field(const json::object& from, std::string_view name, std::size_t bytes_ma
   const json::value* v = find(from, name);
   if (v == nullptr) return std::string{};
   if (!v->is_string() || v->get_string().size() > bytes_max)
-    return bad(name, "text of at most " + std::to_string(bytes_max) + " bytes");
+    return bad(name, "text of at most " + std::to_string(bytes_max) + " bytes", *v);
   const std::string_view text{v->get_string().data(), v->get_string().size()};
   const bool has_control = std::any_of(text.begin(), text.end(), [](char c) {
     return (c >= 0 && c < ' ' && c != '\n' && c != '\r') || c == 0x7f;
@@ -72,13 +84,18 @@ result<std::optional<std::int64_t>> integer_field(const json::object& from,
   if (v == nullptr) return std::optional<std::int64_t>{};
   if (v->is_int64() && v->get_int64() >= least && v->get_int64() <= most)
     return std::optional{v->get_int64()};
-  return bad(name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+  return bad(
+      name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most), *v);
+}
+
+error not_among(std::string_view field, const std::string& words, const std::string& found) {
+  return bad(field, words, json::value(found));
 }
 
 result<bool> flag_field(const json::object& from, std::string_view name) {
   const json::value* v = find(from, name);
   if (v == nullptr) return false;
-  if (!v->is_bool()) return bad(name, "true or false");
+  if (!v->is_bool()) return bad(name, "true or false", *v);
   return v->get_bool();
 }
 

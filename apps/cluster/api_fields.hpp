@@ -25,6 +25,8 @@ result<std::optional<std::int64_t>> integer_field(const boost::json::object& fro
                                                   std::string_view name,
                                                   std::int64_t least,
                                                   std::int64_t most);
+/// errc::invalid_argument: the text of a field is none of the words that it may be.
+error not_among(std::string_view field, const std::string& words, const std::string& found);
 result<bool> flag_field(const boost::json::object& from, std::string_view name);
 result<std::vector<std::string>>
 words_field(const boost::json::object& from, std::string_view name, std::size_t count_max);

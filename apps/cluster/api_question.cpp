@@ -1,6 +1,7 @@
 #include "apps/cluster/api_question.hpp"
 
 #include "apps/cluster/api_fields.hpp"
+#include "apps/cluster/plan_api.hpp"
 #include "apps/cluster/views.hpp"
 #include "transport/tls/join_token.hpp"
 
@@ -57,6 +58,25 @@ question if_matched(const call& c, question q) {
   };
 }
 
+namespace {
+
+error other_request(const std::string& what, std::uint64_t id) {
+  return {errc::invalid_argument,
+          "another request was made with this Idempotency-Key; it is " + what + " " +
+              std::to_string(id)};
+}
+
+/// The plan, and what tells the request that was made with the key.
+std::optional<std::pair<std::uint64_t, std::string>> plan_made_by(const cluster::control& on,
+                                                                  const std::string& key) {
+  for (const auto& [id, p] : on.kept().plans)
+    for (const auto& k : p.asked_by)
+      if (k.key == key) return std::pair{id, k.digest};
+  return std::nullopt;
+}
+
+}  // namespace
+
 result<question> once(const call& c, question q) {
   const std::string key{c.request.header_value("idempotency-key")};
   if (key.empty()) return q;
@@ -71,14 +91,16 @@ result<question> once(const call& c, question q) {
   return question{
       [q = std::move(q), key, digest](cluster::control& s, time_point_ns now) -> result<api_reply> {
         if (const auto before = s.made_by(key)) {
-          if (before->request_digest != digest)
-            return error{errc::invalid_argument,
-                         "another request was made with this Idempotency-Key; it is operation " +
-                             std::to_string(before->id)};
+          if (before->request_digest != digest) return other_request("operation", before->id);
           return operation_reply(s, before->id);
+        }
+        if (const auto before = plan_made_by(s, key)) {
+          if (before->second != digest) return other_request("plan", before->first);
+          return plan_reply(s, before->first);
         }
         ATOLL_ASSIGN(api_reply reply, q(s, now));
         if (reply.made) s.note_key(*reply.made, key, digest);
+        if (reply.made_plan) s.note_plan_key(*reply.made_plan, {key, digest});
         return reply;
       }};
 }

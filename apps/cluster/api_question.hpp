@@ -43,8 +43,8 @@ std::optional<error> trouble_of(const api_backend& on);
 /// Refuses a body's fields and parameters.
 result<void> no_more(const call& c);
 
-/// Asked at most once: a repeat with the same Idempotency-Key is answered with the operation that
-/// the first began; another request with that key is a conflict.
+/// Asked at most once: a repeat with the same Idempotency-Key is answered with the operation or the
+/// plan that the first was about; another request with that key is a conflict.
 result<question> once(const call& c, question q);
 
 /// The entity tag of a placement.

@@ -15,7 +15,7 @@ std::pair<int, const char*> status_of(errc code, bool is_conflict) {
     return is_conflict ? std::pair{409, "conflict"} : std::pair{400, "invalid request"};
   case errc::unauthorised: return {401, "not allowed"};
   case errc::not_found: return {404, "not found"};
-  case errc::stale_epoch: return {412, "the placement has changed"};
+  case errc::stale_epoch: return {412, "changed meanwhile"};
   case errc::unsupported:
   case errc::unavailable:
   case errc::overloaded:

@@ -16,7 +16,8 @@ struct api_reply {
   int status = 200;
   boost::json::value body;
   std::vector<http::header> headers = {};
-  std::optional<std::uint64_t> made = {};  // the operation that the request began
+  std::optional<std::uint64_t> made = {};       // the operation that the request began
+  std::optional<std::uint64_t> made_plan = {};  // the plan that it made, applied or ended
 };
 
 http::response to_response(const api_reply& r);

@@ -4,6 +4,7 @@
 #include "apps/cluster/api_question.hpp"
 #include "apps/cluster/audit_api.hpp"
 #include "apps/cluster/certificate_api.hpp"
+#include "apps/cluster/config_api.hpp"
 #include "apps/cluster/event_api.hpp"
 #include "apps/cluster/expert_api.hpp"
 #include "apps/cluster/log_api.hpp"
@@ -109,6 +110,8 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/policy", access::read, get_policy},
       {"PUT", "/api/v1/policy", access::admin, set_policy},
       {"GET", "/api/v1/audit", access::admin, list_audit},
+      {"GET", "/api/v1/config", access::read, get_config},
+      {"PUT", "/api/v1/config", access::admin, set_config},
       {"GET", "/api/v1/log-level", access::read, get_log_level},
       {"PUT", "/api/v1/log-level", access::admin, set_log_level_of},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},

@@ -54,8 +54,8 @@ model_json(const cluster::control& s, const cluster::cluster_view& v, const std:
       nodes.push_back(
           {{"node", n.node.value}, {"experts", n.copies.held}, {"loading", n.copies.loading}});
   return {{"name", name},
-          {"fingerprint", s.fingerprint()},
-          {"numeric_class", s.numeric_class()},
+          {"fingerprint", s.settings().fingerprint},
+          {"numeric_class", s.settings().numeric_class},
           {"state", serves ? "serving" : "loading"},
           {"layers", model.shape.layers.size()},
           {"experts_per_layer", model.shape.experts},

@@ -5,7 +5,6 @@
 
 #include <boost/json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -22,19 +21,24 @@ constexpr std::array<std::pair<std::string_view, log_level>, 5> levels{{
     {"off", log_level::off},
 }};
 
-/// The least that is logged.
-std::string level_now() {
+api_reply level_reply() {
+  const std::string now = log_level_now();
+  return {200, json::object{{"level", now}}, {{"etag", "\"" + now + "\""}}};
+}
+
+}  // namespace
+
+std::string log_level_now() {
   for (const auto& [name, level] : levels)
     if (level == log_level::off || is_logged(level)) return std::string{name};
   return "off";
 }
 
-api_reply level_reply() {
-  const std::string now = level_now();
-  return {200, json::object{{"level", now}}, {{"etag", "\"" + now + "\""}}};
+result<log_level> log_level_of(std::string_view field, const std::string& name) {
+  for (const auto& [known, level] : levels)
+    if (known == name) return level;
+  return not_among(field, "debug, info, warning, error or off", name);
 }
-
-}  // namespace
 
 result<question> get_log_level(const call& c, const api_backend&) {
   ATOLL_TRY(no_more(c));
@@ -46,14 +50,11 @@ result<question> set_log_level_of(const call& c, const api_backend&) {
   ATOLL_TRY(read_query(c.request.query, {}));
   ATOLL_ASSIGN(const auto body, read_body(c.request.body, {"level"}));
   ATOLL_ASSIGN(const std::string name, text_field(body, "level", 16));
-  const auto* const wanted = std::find_if(
-      levels.begin(), levels.end(), [&name = name](const auto& l) { return l.first == name; });
-  if (wanted == levels.end())
-    return error{errc::invalid_argument, "level: expected debug, info, warning, error or off"};
-  return question{[level = wanted->second, match = std::string{c.request.header_value("if-match")}](
+  ATOLL_ASSIGN(const log_level level, log_level_of("level", name));
+  return question{[level, match = std::string{c.request.header_value("if-match")}](
                       cluster::control&, time_point_ns) -> result<api_reply> {
-    if (!match.empty() && match != "*" && match != "\"" + level_now() + "\"")
-      return error{errc::stale_epoch, "the level is " + level_now() + " by now, not " + match};
+    if (!match.empty() && !names_tag(match, "\"" + log_level_now() + "\""))
+      return error{errc::stale_epoch, "the level is " + log_level_now() + " by now, not " + match};
     set_log_level(level);
     return level_reply();
   }};

@@ -56,21 +56,22 @@ json::object to_json(const cluster::control& on, const plan_record& p) {
           {"detail", p.detail}};
 }
 
-/// 202 while it is applied.
-result<api_reply> plan_reply(const cluster::control& on, std::uint64_t id) {
-  const auto at = on.kept().plans.find(id);
-  if (at == on.kept().plans.end())
-    return error{errc::not_found, "there is no plan " + std::to_string(id)};
-  return api_reply{at->second.state == plan_state::applying ? 202 : 200,
-                   to_json(on, at->second),
-                   {{"location", "/api/v1/plans/" + std::to_string(id)}}};
-}
-
 json::object policy_json(const cluster::control& on) {
   return {{"policy", cluster::to_string(on.policy())}};
 }
 
 }  // namespace
+
+result<api_reply> plan_reply(const cluster::control& on, std::uint64_t id) {
+  const auto at = on.kept().plans.find(id);
+  if (at == on.kept().plans.end())
+    return error{errc::not_found, "there is no plan " + std::to_string(id)};
+  api_reply reply{at->second.state == plan_state::applying ? 202 : 200,
+                  to_json(on, at->second),
+                  {{"location", "/api/v1/plans/" + std::to_string(id)}}};
+  reply.made_plan = id;
+  return reply;
+}
 
 result<question> rebalance(const call& c, const api_backend&) {
   ATOLL_TRY(read_query(c.request.query, {}));
@@ -131,7 +132,7 @@ result<question> set_policy(const call& c, const api_backend&) {
   ATOLL_ASSIGN(const json::object body, read_body(c.request.body, {"policy"}));
   ATOLL_ASSIGN(const std::string name, text_field(body, "policy", 16));
   const auto policy = cluster::policy_of(name);
-  if (!policy) return error{errc::invalid_argument, "policy: expected off, advise or auto"};
+  if (!policy) return not_among("policy", "off, advise or auto", name);
   return question{[wanted = *policy](cluster::control& s, time_point_ns now) -> result<api_reply> {
     s.set_policy(wanted, now);
     return api_reply{200, policy_json(s)};

@@ -6,6 +6,9 @@
 
 namespace atl::ops {
 
+/// 202 while it is applied. errc::not_found: there is none such.
+result<api_reply> plan_reply(const cluster::control& on, std::uint64_t id);
+
 // Changes of the placement: with If-Match they are refused (412) where it is of another epoch.
 result<question> rebalance(const call& c, const api_backend& on);
 result<question> apply_plan(const call& c, const api_backend& on);

@@ -425,6 +425,12 @@ void connection::take_answer() {
   const bool is_new_stream = news.head && !news.is_whole;
   if (has_ended_ && (is_new_stream || news.is_dropped || news.is_aborted)) return close();
   if (news.head) begin_answer(*news.head, news.is_whole);
+  if (is_new_stream && is_head_request_) {
+    // Who writes events would go on for as long as the client stays.
+    out_.finish();
+    call(answer_->leave());
+    if (phase_ == phase::gone) return;
+  }
   out_.add(news.pieces);
   if (news.is_dropped && !out_.is_begun()) {
     keeps_alive_ = false;

@@ -53,7 +53,8 @@ public:
   virtual void begin_stream(response head) = 0;
   /// Queues a piece; what gathers until the server's thread looks goes out as one chunk. False when
   /// the client is gone, or has not read for so long that more than the limit stream_buffer_max
-  /// waits: then the connection is reset. To HEAD it is true and the piece is thrown away.
+  /// waits: then the connection is reset. To HEAD a stream has ended with its head: nothing more
+  /// is taken, and when_gone() is called.
   virtual bool write(std::string piece) = 0;
   virtual void end_stream() = 0;
   /// Ends the connection so that the client sees an incomplete answer.

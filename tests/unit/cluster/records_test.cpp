@@ -27,6 +27,7 @@ plan_record full_plan() {
   p.bytes_moved = 99;
   p.took_ms = 12;
   p.detail = "why";
+  p.asked_by = {{"key", "digest"}, {"another", "one"}};
   return p;
 }
 
@@ -72,6 +73,7 @@ durable_state full_state() {
   s.rules[{layer_index{4}, expert_index{0}}] = {.copies = {}, .pins = {node_id{2}}};
   s.certificates["ff"] = {"ff", node_id{2}, 75, 79, 77};
   s.policy = balance_policy::advise;
+  s.tuned = {.moved_experts_max = 0, .drain_deadline_s = 86'400};
   s.plans[4] = full_plan();
   s.plans[5].id = 5;
   s.goal = placement_goal{.copies = {{{group_id{3}, 65536}},

@@ -83,6 +83,29 @@ TEST_F(plan_api_test, a_plan_is_taken_back) {
   EXPECT_EQ(copies_of_hot(), 1U);
 }
 
+TEST_F(plan_api_test, a_repeated_request_is_done_once) {
+  place_a_model();
+  heat_up();
+  const std::string path = "/api/v1/placement/rebalance";
+  const http::header key{"idempotency-key", "k-1"};
+  const reply dry = ask_with(key, path, R"({"dry_run":true})");
+  ASSERT_EQ(dry.status, 200);
+  EXPECT_EQ(ask_with(key, path, R"({"dry_run":true})").body, dry.body);
+  EXPECT_EQ(ask_with(key, path, R"({"dry_run":false})").status, 409);
+  EXPECT_EQ(ask("GET", "/api/v1/plans").o().at("items").as_array().size(), 1U);
+  const std::string apply = "/api/v1/plans/" + json::serialize(dry.o().at("id")) + "/apply";
+  const http::header other{"idempotency-key", "k-2"};
+  EXPECT_EQ(ask_with(other, apply, "").status, 202);
+  obey();
+  const reply again = ask_with(other, apply, "");
+  EXPECT_EQ(again.status, 200);
+  EXPECT_EQ(again.o().at("state"), "done");
+  EXPECT_EQ(ask("POST", apply).status, 409) << "without the key it is another request";
+  // The first key still stands for the plan, whatever has become of it.
+  EXPECT_EQ(ask_with(key, path, R"({"dry_run":true})").o().at("id"), dry.o().at("id"));
+  EXPECT_EQ(ask_with(key, "/api/v1/experts/1:0/replicate", R"({"copies":2})").status, 409);
+}
+
 TEST_F(plan_api_test, the_policy_is_chosen_and_nonsense_is_refused) {
   place_a_model();
   EXPECT_EQ(ask("GET", "/api/v1/policy", "", reader_).o().at("policy").as_string(), "off");

@@ -115,6 +115,22 @@ TEST_F(http_stream, ends_without_an_end_where_it_is_aborted_or_forgotten) {
   EXPECT_EQ(gone_, 0);
 }
 
+TEST_F(http_stream, is_over_with_its_head_where_only_that_was_asked_for) {
+  start();
+  raw_client by{address_};
+  by.send("HEAD /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+  const auto to = held();
+  ASSERT_NE(to, nullptr);
+  to->begin_stream({});
+  ASSERT_TRUE(by.read_until("\r\n\r\n"));
+  EXPECT_TRUE(eventually([&] { return gone_ == 1; }));
+  EXPECT_FALSE(to->write("piece"));
+  by.send(get("/next"));  // on the same connection
+  ASSERT_TRUE(by.read_until("/next?"));
+  EXPECT_EQ(by.bytes().find("piece"), std::string::npos);
+  EXPECT_EQ(server_->counters().disconnected, 0U);
+}
+
 TEST_F(http_stream, ignores_what_comes_after_the_answer) {
   start();
   raw_client by{address_};
