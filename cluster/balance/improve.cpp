@@ -86,6 +86,8 @@ void make_change(layer_state& state, const change& c) {
   state.add(c.e, c.j, 0);
 }
 
+constexpr std::size_t tries_of_a_step = 8;
+
 class stepper {
 public:
   stepper(layer_state& state, double enough, std::size_t moved_max)
@@ -117,6 +119,9 @@ private:
   void propose_copies();
   void propose_exchanges();
   void propose_exchange(const held& e, std::uint32_t i, std::uint32_t j);
+  bool is_beaten(double gain) const {
+    return best_.size() == tries_of_a_step && gain <= best_.back().gain;
+  }
   std::uint32_t dispensable_on(std::uint32_t j) const;
   double shared_finish(std::uint32_t j) const;
   bool apply(const proposal& p);
@@ -125,12 +130,11 @@ private:
   double enough_;
   std::size_t moved_max_;
   std::vector<std::vector<held>> held_;  // by node
+  std::vector<double> gain_most_;        // by node: of an exchange with it
   std::vector<proposal> best_;           // by falling gain
   change last_;                          // made
   double load_ = 0, speed_ = 0;          // of the critical nodes
 };
-
-constexpr std::size_t tries_of_a_step = 8;
 
 void stepper::offer(proposal p) {
   if (p.gain <= tiny * state_.finish()) return;
@@ -200,7 +204,7 @@ void stepper::propose_exchange(const held& e, std::uint32_t i, std::uint32_t j) 
     const double here = state_.finish() - less / speed_;
     const double there = (state_.load_at(j) + less) / speed;
     const double gain = (state_.finish() - std::max(here, there)) / 2;
-    if (gain <= 0 || (best_.size() == tries_of_a_step && gain <= best_.back().gain)) continue;
+    if (gain <= 0 || is_beaten(gain)) continue;
     if (!may_exchange(state_, e.expert, i, f.expert, j)) continue;
     offer({.gain = gain, .e = e.expert, .i = i, .f = f.expert, .j = j});
   }
@@ -215,11 +219,20 @@ void stepper::propose_exchanges() {
     if (!may_take(state_, j)) continue;
     for (const std::uint32_t e : state_.held_by(j)) held_[j].push_back({e, state_.load_of(e, j)});
   }
+  // The most that any exchange with a node can gain: where both finish together.
+  gain_most_.assign(nodes, 0);
+  for (std::uint32_t j = 0; j < nodes; ++j) {
+    const double ends_apart = state_.finish() - state_.load_at(j) / problem().places[j].speed;
+    gain_most_[j] = ends_apart / (1 + speed_ / problem().places[j].speed) / 2;
+  }
   for (std::uint32_t i = 0; i < nodes; ++i) {
     if (!is_critical(i)) continue;
     for (const held& e : held_[i]) {
-      for (std::uint32_t j = 0; j < nodes; ++j)
-        if (!is_critical(j) && !state_.holds(j, e.expert)) propose_exchange(e, i, j);
+      if (is_beaten(e.load / speed_ / 2)) continue;
+      for (std::uint32_t j = 0; j < nodes; ++j) {
+        if (is_critical(j) || state_.holds(j, e.expert) || is_beaten(gain_most_[j])) continue;
+        propose_exchange(e, i, j);
+      }
     }
   }
 }

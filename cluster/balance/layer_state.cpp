@@ -127,6 +127,29 @@ void layer_state::augment(std::uint32_t end, double finish) {
   }
 }
 
+/// From nodes that finish later than `finish` straight to nodes with room that hold a copy of the
+/// same expert: most of what there is to shift, without a search.
+void layer_state::shift_to_neighbours(double finish) {
+  for (std::uint32_t j = 0; j < nodes(); ++j) {
+    const double most = finish * problem_->places[j].speed;
+    if (node_load_[j] <= most + tiny) continue;
+    for (const std::uint32_t e : held_by_[j]) {
+      if (copies_[e].size() < 2) continue;
+      copy_of_expert& here = *find(e, j);
+      for (copy_of_expert& there : copies_[e]) {
+        const double room = finish * problem_->places[there.node].speed - node_load_[there.node];
+        const double amount = std::min({room, here.load, node_load_[j] - most});
+        if (&there == &here || amount <= tiny) continue;
+        here.load -= amount;
+        there.load += amount;
+        node_load_[j] -= amount;
+        node_load_[there.node] += amount;
+      }
+      if (node_load_[j] <= most + tiny) break;
+    }
+  }
+}
+
 /// Breadth-first from the nodes that finish later than `finish`, over copies with load, to one with
 /// room; its load goes there. False if none can be reached; then the reached nodes are marked.
 bool layer_state::shift_to_slack(double finish) {
@@ -169,6 +192,7 @@ void layer_state::settle(double enough) {
   double finish = std::max(total / speed, enough);
   is_critical_.assign(nodes(), 1);
   while (true) {
+    shift_to_neighbours(finish);
     while (shift_to_slack(finish)) {
     }
     if (queue_.empty()) break;

@@ -105,6 +105,7 @@ private:
   copy_of_expert* find(std::uint32_t e, std::uint32_t j);
   void put(std::uint32_t e, std::uint32_t j, double load, bool is_pinned);
   void take(std::uint32_t e, std::uint32_t j);
+  void shift_to_neighbours(double finish);
   bool shift_to_slack(double finish);
   void augment(std::uint32_t end, double finish);
 
