@@ -51,7 +51,6 @@ public:
         parts_{std::move(parts)},
         experts_{this, parts_, [this](const wire::placed& p) { tell_coordinator(p); }},
         reported_(parts_.groups.size()),
-        speed_{parts_.speed_ratio_most},
         is_member_{!parts_.join},
         is_listed_{!parts_.join} {
     end_process_on_exception(*this);
@@ -296,12 +295,17 @@ private:
 
   void add_speed(wire::load_report& r, const std::vector<expert_counts>& all) {
     double expected_ns = 0;
+    std::uint64_t quota_ns = 0;
     for (const expert_counts& c : all) {
       r.busy_ns += c.busy_ns;
       expected_ns += c.expected_ns;
+      quota_ns += c.quota_ns;
     }
+    // A burst takes less time than its quota grants it in; what else disturbs a job takes more.
+    const std::uint64_t taken_ns = std::max(r.busy_ns - std::exchange(busy_ns_, r.busy_ns),
+                                            quota_ns - std::exchange(quota_ns_, quota_ns));
     speed_.add(expected_ns - std::exchange(expected_ns_, expected_ns),
-               static_cast<double>(r.busy_ns - std::exchange(busy_ns_, r.busy_ns)));
+               static_cast<double>(taken_ns));
     const auto ratio = speed_.correction();
     if (parts_.join && ratio)
       r.speed_now = std::min(static_cast<float>(parts_.join->speed * *ratio), wire::speed_max);
@@ -328,6 +332,7 @@ private:
   experts::speed_observer speed_;
   double expected_ns_ = 0;      // of all groups, at the last report
   std::uint64_t busy_ns_ = 0;   // likewise
+  std::uint64_t quota_ns_ = 0;  // likewise
   std::size_t gatherings_ = 0;  // under way
   bool is_member_;
   bool is_listed_;  // members came from who welcomed it

@@ -44,7 +44,6 @@ struct agent_parts {
   std::vector<router_actor> routers = {};
   std::vector<shard_actor> shards = {};
   gateway_actor gateway = {};
-  double speed_ratio_most = 2;  // as node_setup
 
   // Called by the actor, so they return at once. May be empty.
   std::function<void(const transport::wire::welcome&)> welcomed = {};

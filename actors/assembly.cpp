@@ -119,6 +119,7 @@ private:
       parts.mail = all_.mail.get();
       parts.device = on_.device;
       parts.time = on_.time;
+      parts.quota = on_.quota;
       parts.buffers = all_.buffers.get();
       parts.compute = std::move(compute);
       parts.config = s_.config;
@@ -236,7 +237,6 @@ private:
     parts.time = on_.time;
     parts.coordinator_node = s_.coordinator;
     parts.join = presence();
-    parts.speed_ratio_most = s_.speed_ratio_most;
     parts.config = s_.config;
     parts.device = on_.device;
     parts.buffers = all_.buffers.get();

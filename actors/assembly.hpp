@@ -22,6 +22,7 @@ struct environment {
   caf::actor_system* system = nullptr;
   tensor::device* device = nullptr;
   const clock* time = nullptr;
+  double quota = 0;  // of processors, where it grants fewer than the device has workers; 0: none
   /// For constrained answers; null: they are refused.
   std::shared_ptr<model::constraint_cache> grammars = {};
 };

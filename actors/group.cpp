@@ -152,6 +152,11 @@ private:
     batch_->expected_ns = parts_.cost.job_ns(call.experts.size(), count_rows(call));
     batch_->started = parts_.time->now();
     tensor::job work = batch_->job(*parts_.compute);
+    if (parts_.quota > 0) {
+      if (batch_->meter == nullptr)
+        batch_->meter = std::make_unique<tensor::processor_meter>(parts_.device->workers());
+      batch_->meter->measure(work);
+    }
     work.done = [self = group_actor{this}, keep = batch_, time = parts_.time] {
       keep->ended = time->now();
       caf::anon_send(self, job_ended{});
@@ -173,6 +178,9 @@ private:
   void answer() {
     const auto service = static_cast<std::uint64_t>((batch_->ended - batch_->started).count());
     counts_.busy_ns += service;
+    if (parts_.quota > 0)
+      counts_.quota_ns += static_cast<std::uint64_t>(
+          static_cast<double>(batch_->meter->used().count()) / parts_.quota);
     counts_.expected_ns += batch_->expected_ns;
     for (const auto& member : batch_->members()) {
       wire::results r = group_batch::answer_of(member);

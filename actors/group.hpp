@@ -31,6 +31,7 @@ struct group_parts {
   mailroom* mail = nullptr;
   tensor::device* device = nullptr;
   const clock* time = nullptr;
+  double quota = 0;  // of processors; 0: none
   buffer_pool* buffers = nullptr;
   std::shared_ptr<experts::group_compute> compute;
   model::model_config config;

@@ -9,6 +9,7 @@
 #include "runtime/base/buffer_pool.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/kernels/row_codec.hpp"
+#include "runtime/tensor/processor_meter.hpp"
 
 #include <cstdint>
 #include <map>
@@ -38,7 +39,8 @@ public:
   /// The job has ended.
   static transport::wire::results answer_of(const member& m);
 
-  time_point_ns started, ended;  // of the job, the latter set on the device
+  time_point_ns started, ended;              // of the job, the latter set on the device
+  std::unique_ptr<tensor::processor_meter> meter;  // of the job, under a quota of processors
   double expected_ns = 0;
 
 private:

@@ -42,8 +42,10 @@ struct held {
 /// Rows computed per (layer, expert) since the start.
 struct expert_counts {
   std::vector<std::vector<std::uint64_t>> rows;  // [layer][expert]
-  // Of one group: how long its jobs took, and should have by experts::kernel_cost.
+  // Of one group: how long its jobs took, in what time a quota of processors grants what they used
+  // (0 without a quota), and how long they should have taken by experts::kernel_cost.
   std::uint64_t busy_ns = 0;
+  std::uint64_t quota_ns = 0;
   double expected_ns = 0;
 };
 

@@ -89,7 +89,7 @@ public:
 
   result<void> start() {
     if (setup_.describes_itself) describe();
-    auto made = assemble({&*system_, &device_, &time_, grammars_}, setup_);
+    auto made = assemble({&*system_, &device_, &time_, quota_, grammars_}, setup_);
     if (made.has_error()) return made.error();
     all_ = std::move(*made);
     return {};
@@ -245,13 +245,12 @@ private:
 
   void measure() {
     const auto& o = setup_.options;
+    const double processors = usable_cpus();
+    if (processors < device_.workers()) quota_ = processors;
     const auto cost = experts::measure_kernel_cost(
-        setup_.config, {*o.isa, o.numerics}, device_, time_, speed_trial);
+        setup_.config, {*o.isa, o.numerics}, device_, time_, speed_trial, quota_);
     if (cost.has_error()) return log_warning("speed not measured: " + cost.error().message());
-    // A quota is not felt in so short a time.
-    const double part = std::min(1.0, usable_cpus() / device_.workers());
-    setup_.cost = cost->at_part(part);
-    if (part < 1) setup_.speed_ratio_most = 1;
+    setup_.cost = *cost;
     setup_.presence.speed =
         static_cast<float>(std::min<double>(setup_.cost.speed(), transport::wire::speed_max));
     log_info("this node computes " + std::to_string(std::llround(setup_.cost.speed())) +
@@ -284,6 +283,7 @@ private:
   node_setup setup_;
   std::shared_ptr<model::constraint_cache> grammars_;
   steady_clock time_;
+  double quota_ = 0;  // of processors, where it grants fewer than there are workers; 0: none
   tensor::cpu_device device_;
   device_system_config config_;
   std::optional<caf::actor_system> system_;

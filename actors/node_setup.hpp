@@ -48,7 +48,6 @@ struct node_setup {
   bool describes_itself = false;
   /// What its experts cost, as measured; not known: nobody hears of a speed.
   experts::kernel_cost cost = {};
-  double speed_ratio_most = 2;  // of the speed as calls show it to that of the measurement
   /// Called once the node listens: adds where others reach it. May be empty.
   std::function<void(transport::wire::join&)> addresses;
   cluster::watch_limits watch;

@@ -2,6 +2,7 @@
 
 #include "runtime/base/memory.hpp"
 #include "runtime/tensor/dtype.hpp"
+#include "runtime/tensor/processor_meter.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -20,9 +21,12 @@ constexpr std::size_t fill_bytes = std::size_t{1} << 20;  // by one chunk
 constexpr int fill_value = 0x3C;
 constexpr float block_scale = 1.0F / 256;
 constexpr double row_ns_least = 1e-3;
+constexpr std::size_t line_bytes = 64;
 constexpr double memory_ns = 5e9;
 constexpr double taken_least_ns = 20e6;
 constexpr double correction_least = 1.0 / 1024;
+constexpr double correction_most = 2;
+constexpr int rounds_least = 3;  // the first finds nothing in caches
 
 void run_and_wait(tensor::device& device, tensor::job work) {
   const auto ended = std::make_shared<std::promise<void>>();
@@ -40,6 +44,8 @@ public:
     const std::size_t fit = std::max<std::size_t>(1, bytes_most / std::max<std::size_t>(one, 1));
     count_ = std::min({experts_most, fit, static_cast<std::size_t>(config.routed_experts)});
     weights_.reserve(count_ * one);
+    is_large_ =
+        one * static_cast<std::size_t>(config.moe_layers() * config.routed_experts) > bytes_most;
     rows_.resize(row_count() * static_cast<std::size_t>(config.hidden), 0.25F);
     answers_.resize(count_ * rows_.size());
     const auto tiles =
@@ -62,6 +68,15 @@ public:
            std::memset(weights_.as<std::byte>() + at, fill_value, std::min(fill_bytes, all - at));
          }});
     run_and_wait(device, std::move(work));
+  }
+
+  /// Out of all caches, as weights are that are used once in a step: a model's experts do not fit
+  /// there, but those of a trial would.
+  void forget() const {
+    if (!is_large_) return;
+    const auto* bytes = weights_.as<std::byte>();
+    for (std::size_t at = 0; at < count_ * matrix_bytes() * 3; at += line_bytes)
+      __builtin_ia32_clflush(bytes + at);
   }
 
   result<void> hold_by(group_compute& compute, std::int64_t layer) {
@@ -99,7 +114,7 @@ private:
   /// Rounded up, so that each begins on a line of its own.
   std::size_t matrix_bytes() const {
     const auto elements = static_cast<std::size_t>(config_.hidden * config_.expert_inner);
-    return (elements * tensor::element_bytes(type()) + 63) / 64 * 64;
+    return (elements * tensor::element_bytes(type()) + line_bytes - 1) / line_bytes * line_bytes;
   }
 
   tensor::weight_matrix matrix(std::size_t index, std::int64_t rows, std::int64_t cols) {
@@ -116,6 +131,7 @@ private:
 
   const model::model_config& config_;
   std::size_t count_ = 0;
+  bool is_large_ = false;  // the model's experts, all together
   aligned_buffer weights_;
   std::vector<float> scales_, rows_, answers_;
 };
@@ -126,7 +142,8 @@ result<kernel_cost> measure_kernel_cost(const model::model_config& config,
                                         const group_compute::options& chosen,
                                         tensor::device& device,
                                         const clock& time,
-                                        duration_ns within) {
+                                        duration_ns within,
+                                        double quota) {
   std::int64_t layer = 0;
   while (layer < config.layers && !config.is_moe(layer)) ++layer;
   if (layer == config.layers) return error{errc::unsupported, "the model has no experts"};
@@ -134,9 +151,14 @@ result<kernel_cost> measure_kernel_cost(const model::model_config& config,
   trial on{config};
   on.fill(device);
   ATOLL_TRY(on.hold_by(*compute, layer));
+  tensor::processor_meter meter{device.workers()};
   const auto timed = [&](group_call& call) {
+    on.forget();
+    tensor::job work = compute->forward(call);
+    if (quota > 0) meter.measure(work);
     const time_point_ns began = time.now();
-    run_and_wait(device, compute->forward(call));
+    run_and_wait(device, std::move(work));
+    if (quota > 0) return static_cast<double>(meter.used().count()) / quota;
     return static_cast<double>((time.now() - began).count());
   };
   group_call one = on.call(layer, 1);
@@ -144,10 +166,10 @@ result<kernel_cost> measure_kernel_cost(const model::model_config& config,
   double one_ns = std::numeric_limits<double>::max();
   double many_ns = one_ns;
   const time_point_ns until = time.now() + within;
-  do {
+  for (int round = 0; round < rounds_least || time.now() < until; ++round) {
     one_ns = std::min(one_ns, timed(one));
     many_ns = std::min(many_ns, timed(many));
-  } while (time.now() < until);
+  }
   const auto experts = static_cast<double>(on.experts());
   kernel_cost cost;
   cost.row_ns =
@@ -165,7 +187,7 @@ void speed_observer::add(double expected_ns, double taken_ns) {
 
 std::optional<double> speed_observer::correction() const {
   if (taken_ns_ < taken_least_ns) return std::nullopt;
-  return std::clamp(expected_ns_ / taken_ns_, correction_least, most_);
+  return std::clamp(expected_ns_ / taken_ns_, correction_least, correction_most);
 }
 
 }  // namespace atl::experts

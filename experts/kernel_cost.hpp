@@ -30,33 +30,31 @@ struct kernel_cost {
   double speed() const noexcept {
     return is_known() ? speed_rows * 1e9 / (fixed_ns + speed_rows * row_ns) : 0;
   }
-  /// Of a device that may run only this part of the time, as a quota of the processor makes it.
-  kernel_cost at_part(double part) const noexcept { return {fixed_ns / part, row_ns / part}; }
 };
 
 /// Runs experts of the model's shapes, with weights that mean nothing, on an otherwise idle device:
-/// jobs of 1 and of 16 rows an expert by turns until `within` has passed, at least one of each; the
-/// fastest count. Memory for up to four experts, of 32 MiB together unless one alone is larger, is
-/// taken meanwhile. Blocks; not on a worker of the device. errc::unsupported: no experts.
+/// jobs of 1 and of 16 rows an expert by turns until `within` has passed, at least three of each;
+/// the fastest count. Weights are out of caches each time, unless the whole model's experts might
+/// stay there. With a `quota` of processors (0: none) a job takes the time in which that grants
+/// what its chunks used. Memory for up to four experts, of 32 MiB together unless one alone is
+/// larger, is taken meanwhile. Blocks; not on a worker of the device. errc::unsupported: no
+/// experts.
 result<kernel_cost> measure_kernel_cost(const model::model_config& config,
                                         const group_compute::options& chosen,
                                         tensor::device& device,
                                         const clock& time,
-                                        duration_ns within);
+                                        duration_ns within,
+                                        double quota = 0);
 
 /// The ratio of expected to real times of the calls of late, weighted by time: what a call that
 /// ended longer ago than 5 s of computing says fades (1/e). Not thread-safe.
 class speed_observer {
 public:
-  /// The ratio never is above `most`.
-  explicit speed_observer(double most = 2) : most_{most} {}
-
   void add(double expected_ns, double taken_ns);
-  /// Nothing before calls of 20 ms in all.
+  /// Nothing before calls of 20 ms in all; at most 2.
   std::optional<double> correction() const;
 
 private:
-  double most_;
   double expected_ns_ = 0, taken_ns_ = 0;
 };
 

@@ -34,6 +34,13 @@ public:
   time_point_ns now() const noexcept override;
 };
 
+/// Processor time of the thread that asks. Stands still while that thread waits, or a quota or
+/// somebody else has the processor. Costs a system call.
+class thread_clock final : public clock {
+public:
+  time_point_ns now() const noexcept override;
+};
+
 /// A clock that moves only when told; for simulation and tests.
 class virtual_clock final : public clock {
 public:

@@ -28,9 +28,10 @@ model::model_config small_config(bool is_fp8) {
 /// A device on which each chunk of work moves a clock on.
 class counted_device final : public tensor::device {
 public:
-  explicit counted_device(virtual_clock& time) : time_{time} {}
+  explicit counted_device(virtual_clock& time, duration_ns chunk = milliseconds{1})
+      : time_{time}, chunk_{chunk} {}
   void submit(tensor::job work) override {
-    for (const auto& phase : work.phases) time_.advance(milliseconds{phase.chunks});
+    for (const auto& phase : work.phases) time_.advance(chunk_ * phase.chunks);
     inner_.submit(std::move(work));
   }
   void post(tensor::task& t) override { inner_.post(t); }
@@ -41,6 +42,7 @@ public:
 
 private:
   virtual_clock& time_;
+  duration_ns chunk_;
   tensor::inline_device inner_;
 };
 
@@ -48,7 +50,6 @@ TEST(kernel_cost, is_what_jobs_of_one_and_of_sixteen_rows_took) {
   kernel_cost cost{3000, 500};
   EXPECT_DOUBLE_EQ(cost.job_ns(2, 10), 11'000);
   EXPECT_DOUBLE_EQ(cost.speed(), 16 / 11e-6);
-  EXPECT_DOUBLE_EQ(cost.at_part(0.25).speed(), cost.speed() / 4);
   EXPECT_FALSE(kernel_cost{}.is_known());
   EXPECT_EQ(kernel_cost{}.speed(), 0);
 }
@@ -81,6 +82,23 @@ TEST(kernel_cost, is_the_clocks_word_and_ends_in_time) {
   EXPECT_GE(jobs, 3);
 }
 
+TEST(kernel_cost, is_stretched_by_a_quota_and_not_by_what_else_takes_time) {
+  // By the wall each job takes days.
+  virtual_clock time;
+  counted_device device{time, milliseconds{100'000'000}};
+  const auto speed = [&](double quota) {
+    const auto cost = measure_kernel_cost(
+        small_config(false), {*kernels::best_isa(), {}}, device, time, milliseconds{1}, quota);
+    return cost.has_value() ? cost->speed() : 0;
+  };
+  EXPECT_LT(speed(0), 1);
+  const double whole = speed(1);
+  EXPECT_GT(whole, 10);
+  // A factor of a thousand, on a machine that may be busy with other things.
+  EXPECT_GT(whole / speed(0.001), 200);
+  EXPECT_LT(whole / speed(0.001), 5000);
+}
+
 TEST(kernel_cost, needs_a_model_with_experts) {
   tensor::inline_device device;
   virtual_clock time;
@@ -110,9 +128,9 @@ TEST(speed_observer, follows_what_calls_take_whatever_their_size) {
 }
 
 TEST(speed_observer, is_bounded_and_takes_no_nonsense) {
-  speed_observer seen{1};
+  speed_observer seen;
   for (int i = 0; i < 100; ++i) seen.add(1e9, 1e6);
-  EXPECT_EQ(*seen.correction(), 1);
+  EXPECT_EQ(*seen.correction(), 2);
   speed_observer still;
   still.add(0, 1e9);
   still.add(1e9, 0);
