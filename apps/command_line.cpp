@@ -532,6 +532,8 @@ std::variant<command, int> parse_command_line(int argc, const char* const* argv)
   add_certificate(app, choose_command);
   add_node(app, choose_command);
   add_experts(app, choose_command);
+  add_placement(app, choose_command);
+  add_requests(app, choose_command);
   add_events(app, choose_command);
   add_audit(app, choose_command);
   add_log_level(app, choose_command);

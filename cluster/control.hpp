@@ -55,8 +55,7 @@ public:
 
   // What operators say. errc::not_found: no such node, operation or token; errc::invalid_argument
   // where the state does not allow it, naming what stands against it.
-  /// A number for a new node.
-  result<node_id> admit(const std::string& name, std::uint32_t roles);
+  result<node_id> admit(const std::string& name, std::uint32_t roles);  // a number for a new node
   result<void> check_admission(std::uint32_t roles) const;
   /// Takes effect at once; the answer names an operation that has ended.
   result<std::uint64_t> cordon(node_id node, time_point_ns now);
@@ -85,12 +84,12 @@ public:
   result<std::uint64_t> pin(expert_key of, node_id node, time_point_ns now);
   /// Of one node, or all of its pins.
   result<std::uint64_t> unpin(expert_key of, std::optional<node_id> node, time_point_ns now);
-  /// Of a drain, or of what was asked for an expert.
-  result<void> cancel(std::uint64_t id, time_point_ns now);
+  result<void> cancel(std::uint64_t id, time_point_ns now);  // a drain, or a change of an expert
 
   // Plans of the loads and members of the moment (control_balance.cpp), refused with the reason
   // where none can be made or applied now; one is applied at a time, cancelled all is as before.
   result<std::uint64_t> rebalance(bool is_dry_run, time_point_ns now);
+  result<std::uint64_t> place(const std::vector<wanted_place>& wanted, time_point_ns now);
   result<void> apply_plan(std::uint64_t id, time_point_ns now);
   result<void> cancel_plan(std::uint64_t id, time_point_ns now);
   std::uint32_t percent_of(const plan_record& p) const;
@@ -175,7 +174,8 @@ private:
 
   // control_changes.cpp
   result<void> check_expert(expert_key of) const;
-  result<void> check_target(expert_key of, node_id node) const;
+  result<void> check_target(expert_key of, node_id node, bool needs_room = true) const;
+  result<void> check_place(const wanted_place& w) const;
   std::uint32_t copies_wanted(expert_key of) const;
   expert_rule rule_of(expert_key of) const;
   void set_rule(expert_key of, expert_rule rule);

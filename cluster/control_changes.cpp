@@ -99,7 +99,7 @@ void control::wish(expert_key of) {
 }
 
 /// Whether the node may get a copy of the expert.
-result<void> control::check_target(expert_key of, node_id node) const {
+result<void> control::check_target(expert_key of, node_id node, bool needs_room) const {
   const auto kept = kept_.nodes.find(node);
   if (kept == kept_.nodes.end() || kept->second.is_removed)
     return error{errc::not_found, "there is no " + named(node)};
@@ -112,7 +112,7 @@ result<void> control::check_target(expert_key of, node_id node) const {
   if (kept->second.is_drained) return refused(named(node) + " is drained; uncordon it first");
   if (kept->second.is_cordoned) return refused(named(node) + " is cordoned; uncordon it first");
   if (has_copy(driver_.copies_of(of.first, of.second), node)) return {};
-  if (driver_.room_on(node) == 0)
+  if (needs_room && driver_.room_on(node) == 0)
     return refused(named(node) + " is full: its memory takes " +
                    std::to_string(experts_max(at->second)) + " experts, and it holds " +
                    std::to_string(driver_.copies_on(node).held));

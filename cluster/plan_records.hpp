@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace atl::cluster {
@@ -59,6 +60,14 @@ struct plan_balance_figures {
   std::optional<double> hottest = {};
   std::optional<double> finish = {};
   friend bool operator==(const plan_balance_figures&, const plan_balance_figures&) = default;
+};
+
+/// Where an operator wants an expert to be: its nodes, and what part of its rows each is to compute
+/// (0: an equal one).
+struct wanted_place {
+  layer_index layer = {};
+  expert_index expert = {};
+  std::vector<std::pair<node_id, double>> nodes = {};
 };
 
 /// Of a request with an Idempotency-Key: as the client gave it, and what tells another request.

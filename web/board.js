@@ -13,6 +13,7 @@ import { clusterUnseen, pollCluster } from './cluster.js';
 import { beginExpertTable, showExpertTable } from './expert_table.js';
 import { beginActions } from './actions.js';
 import { beginPlans } from './plans.js';
+import { forgetRequests } from './requests.js';
 
 const POLL_MS = 1000;
 
@@ -66,6 +67,7 @@ function showParts() {
     element.hidden = !isThere || isLocked || isElsewhere;
   }
   $('locked').hidden = !isInCluster || isOpen;
+  if (!isOpen) forgetRequests();
 }
 
 async function pollServer() {

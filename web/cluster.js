@@ -8,6 +8,7 @@ import { loadOfNodes, placementEpoch, takePlacement } from './placement.js';
 import { showNodes } from './nodes.js';
 import { pollEvents } from './events.js';
 import { pollPlans } from './plans.js';
+import { pollRequests } from './requests.js';
 import { addHealth } from './timeline.js';
 import { showExpertTable } from './expert_table.js';
 import { ask } from './server.js';
@@ -15,6 +16,7 @@ import { ask } from './server.js';
 const OPERATIONS_SHOWN = 12;
 
 let polls = 0;
+let plansOf = 0;  // the revision that they were asked for at
 
 /// whole; reduced: something is missing, and every expert serves; recovering: not even that.
 function healthOf(c) {
@@ -89,13 +91,16 @@ export async function pollCluster() {
   addHealth(health);
   showNodes(c.nodes, loadsNow());
   showOperations(c.operations, c.nodes);
+  pollRequests();
   await pollEvents(c.revision);
   await pollPlacement(c.placement.epoch);
   if (polls % 2 === 0) {
     showExperts(await ask('cluster', '/api/v1/load'));
     showExpertTable();
-    await pollPlans();
   }
+  // Plans begin and end with events.
+  if (polls % 2 === 0 || c.revision !== plansOf) await pollPlans();
+  plansOf = c.revision;
   polls += 1;
   return c;
 }

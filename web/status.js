@@ -1,10 +1,10 @@
 // What a server that generates says of itself: /api/v1/status, in figures.
 
-import { $, cell, make, put, widen } from './dom.js';
+import { $, put, widen } from './dom.js';
 import { bytes, count, duration, milliseconds, percent, plural, rate } from './format.js';
+import { showOwnRequests } from './requests.js';
 
 const SPARK_POINTS = 120;
-const ROWS_SHOWN = 100;
 
 let history = [];  // {at, generated}: of this run of the server
 let uptime = 0;
@@ -32,7 +32,7 @@ export function showStatus(s) {
     ['p50', 'p90', 'p99'].forEach((p, i) => put(cells[i], seen ? milliseconds(seen[p]) : '–'));
   }
   showRoom(s);
-  showLive(s.live);
+  showOwnRequests(s.live);
   return restarted;
 }
 
@@ -72,25 +72,4 @@ function showRoom(s) {
   put('prefix-note', p.queries
     ? `${count(p.hits)} of ${count(p.queries)}; ${plural(p.evictions, 'page')} given up`
     : 'No prompt has been looked up yet');
-}
-
-function showLive(live) {
-  const rows = document.createDocumentFragment();
-  for (const r of live.slice(0, ROWS_SHOWN)) {
-    const row = document.createElement('tr');
-    row.insertCell().append(make('code', { title: r.id }, r.id));
-    row.insertCell().append(
-      make('span', { className: 'stage', dataset: { stage: r.state } }, r.state));
-    cell(row, r.route + (r.stream ? ', streamed' : ''), 'extra');
-    cell(row, r.key || '–', 'extra');
-    cell(row, count(r.prompt_tokens), 'num extra');
-    cell(row, count(r.generated_tokens), 'num');
-    cell(row, r.age_s < 100 ? `${Math.floor(r.age_s)} s` : duration(r.age_s), 'num');
-    rows.append(row);
-  }
-  $('live-rows').replaceChildren(rows);
-  $('live').hidden = live.length === 0;
-  $('live-empty').hidden = live.length > 0;
-  const beyond = live.length - ROWS_SHOWN;
-  put('live-note', beyond > 0 ? `the oldest ${ROWS_SHOWN}, and ${count(beyond)} more` : '');
 }

@@ -10,7 +10,9 @@
 #include "apps/cluster/log_api.hpp"
 #include "apps/cluster/node_api.hpp"
 #include "apps/cluster/operation_api.hpp"
+#include "apps/cluster/placement_api.hpp"
 #include "apps/cluster/plan_api.hpp"
+#include "apps/cluster/request_api.hpp"
 #include "apps/cluster/roles.hpp"
 #include "apps/cluster/token_api.hpp"
 #include "apps/cluster/views.hpp"
@@ -61,6 +63,10 @@ public:
 private:
   void ask(const call& c, question q, std::optional<audit_entry> noted);
   void events(call&& c) { events_->handle(std::move(c)); }
+  void list_requests(call&& c) { requests_->list(std::move(c)); }
+  void show_request(call&& c) { requests_->show(std::move(c)); }
+  void cancel_request(call&& c) { requests_->cancel(std::move(c)); }
+  void line(call&& c) { requests_->line(std::move(c)); }
   void join(call&& c);
   void renew(call&& c);
   void live(call&& c);
@@ -71,6 +77,7 @@ private:
 
   api_backend on_;
   std::shared_ptr<event_feed> events_ = std::make_shared<event_feed>(on_);
+  std::shared_ptr<request_desk> requests_ = std::make_shared<request_desk>(on_);
   std::shared_ptr<log_once> noted_ = std::make_shared<log_once>();
 };
 
@@ -102,6 +109,7 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"POST", "/api/v1/experts/{id}/pin", access::admin, pin_expert},
       {"POST", "/api/v1/experts/{id}/unpin", access::admin, unpin_expert},
       {"GET", "/api/v1/placement", access::read, get_placement},
+      {"PUT", "/api/v1/placement", access::admin, put_placement},
       {"POST", "/api/v1/placement/rebalance", access::admin, rebalance},
       {"GET", "/api/v1/plans", access::read, list_plans},
       {"GET", "/api/v1/plans/{id}", access::read, get_plan},
@@ -115,6 +123,10 @@ const std::vector<cluster_api::impl::entry>& cluster_api::impl::table() {
       {"GET", "/api/v1/log-level", access::read, get_log_level},
       {"PUT", "/api/v1/log-level", access::admin, set_log_level_of},
       {"GET", "/api/v1/events", access::read, nullptr, &impl::events},
+      {"GET", "/api/v1/requests", access::read, nullptr, &impl::list_requests},
+      {"GET", "/api/v1/requests/{id}", access::read, nullptr, &impl::show_request},
+      {"DELETE", "/api/v1/requests/{id}", access::admin, nullptr, &impl::cancel_request},
+      {"POST", "/api/v1/gateways/line", access::token, nullptr, &impl::line},
       {"POST", "/api/v1/join", access::token, nullptr, &impl::join},
       {"POST", "/api/v1/renew", access::token, nullptr, &impl::renew},
       {"GET", "/api/v1/openapi.json", access::open, nullptr, &impl::document},

@@ -41,6 +41,10 @@ struct api_backend {
   /// A certificate is worth nothing from now on, or with an empty serial all of the node's. Any
   /// thread.
   std::function<void(const std::string& serial, node_id)> revoked;
+  /// A gateway of this process, as gateway_line.hpp tells; empty: there is none.
+  std::function<void(const std::string& question, std::function<void(const std::string&)> answer)>
+      own_gateway;
+  node_id own_node;
   /// Rows that each expert has computed, [layer][expert]; a layer without experts has none.
   std::function<std::vector<std::vector<std::uint64_t>>()> expert_rows;
   std::string name;         // of the cluster, for people

@@ -170,6 +170,8 @@ result<void> coordinator_host::listen(const api_options& o, actors::node& on) {
     }
     if (told) told();
   };
+  b.own_gateway = o.own_gateway;
+  b.own_node = coordinator_node;
   b.expert_rows = [this] {
     const std::lock_guard lock{mutex_};
     return expert_rows_;

@@ -44,6 +44,8 @@ public:
     join_terms terms;
     std::string model_name;
     std::function<void()> revoked;  // a certificate was, or a node removed; any thread
+    /// As api_backend::own_gateway.
+    std::function<void(const std::string&, std::function<void(const std::string&)>)> own_gateway;
   };
   /// Takes requests from now on, until close(). The node outlives that.
   result<void> listen(const api_options& o, actors::node& on);

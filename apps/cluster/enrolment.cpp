@@ -6,6 +6,8 @@
 #include "transport/tls/join_token.hpp"
 #include "transport/tls/renewal.hpp"
 
+#include <algorithm>
+
 namespace atl::ops {
 namespace {
 
@@ -106,6 +108,23 @@ enrolment::welcome(cluster::control& on, const join_request& r, node_id node) co
 
 result<enrolment::renewal> enrolment::read_renewal(std::string_view body) const {
   ATOLL_ASSIGN(const json::object o, read_body(body, {"certificate", "csr"}));
+  return read_proof(o);
+}
+
+result<enrolment::line> enrolment::read_line(std::string_view body) const {
+  ATOLL_ASSIGN(const json::object o, read_body(body, {"certificate", "csr", "answers"}));
+  ATOLL_ASSIGN(const renewal shown, read_proof(o));
+  const auto& roles = shown.facts.roles;
+  if (std::find(roles.begin(), roles.end(), "gateway") == roles.end())
+    return error{errc::unauthorised,
+                 "node " + std::to_string(shown.facts.node->value) + " is no gateway"};
+  line l{shown.facts, {}};
+  if (const auto* answers = o.if_contains("answers"); answers != nullptr && answers->is_array())
+    l.answers = answers->get_array();
+  return l;
+}
+
+result<enrolment::renewal> enrolment::read_proof(const json::object& o) const {
   renewal r;
   ATOLL_ASSIGN(const std::string certificate, text_field(o, "certificate", pem_max));
   ATOLL_ASSIGN(r.csr, text_field(o, "csr", pem_max));

@@ -7,6 +7,7 @@
 #include "runtime/base/result.hpp"
 #include "transport/tls/authority.hpp"
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include <chrono>
@@ -64,6 +65,13 @@ public:
     std::string csr;
   };
   result<renewal> read_renewal(std::string_view body) const;
+  /// A gateway that waits for questions (request_hub.hpp) shows what it would renew its certificate
+  /// with, and brings answers. errc::unauthorised: it is no gateway.
+  struct line {
+    transport::tls::certificate_facts facts;
+    boost::json::array answers;
+  };
+  result<line> read_line(std::string_view body) const;
   /// Whether the node is one still, and the certificate not revoked. On the coordinator's state.
   static result<void> check_member(const cluster::control& on,
                                    const transport::tls::certificate_facts& shown,
@@ -73,6 +81,7 @@ public:
   result<boost::json::object> renew(cluster::control& on, const renewal& r) const;
 
 private:
+  result<renewal> read_proof(const boost::json::object& o) const;
   result<std::string> issue(cluster::control& on,
                             const std::string& csr,
                             node_id node,

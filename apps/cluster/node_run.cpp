@@ -4,6 +4,7 @@
 #include "apps/build_info.hpp"
 #include "apps/cluster/api_forward.hpp"
 #include "apps/cluster/coordinator_host.hpp"
+#include "apps/cluster/gateway_line.hpp"
 #include "apps/cluster/init.hpp"
 #include "apps/cluster/joining.hpp"
 #include "apps/cluster/node_life.hpp"
@@ -103,6 +104,8 @@ private:
   void renew();
   void take_renewed(result<tls::credentials> fresh);
   result<void> join();
+  /// Answers what the coordinator asks about requests of this life.
+  gateway_line::answer_function about_requests();
   void end_life(const std::string& why);
   void end();
 
@@ -126,6 +129,8 @@ private:
   bool is_announced_ = false;
   std::unique_ptr<api_forward> operators_;  // of a gateway: their requests, to the coordinator
   std::unique_ptr<serve::server> http_;     // of a gateway; over all lives
+  std::unique_ptr<gateway_line> line_;      // of a gateway that is not the coordinator; of a life
+  incarnation life_number_;
   std::shared_ptr<node_life> life_;
   std::unique_ptr<node_paths> paths_;
   std::unique_ptr<actors::node> node_;
@@ -318,6 +323,7 @@ result<actors::node_setup> node_process::setup(incarnation life) {
 
 result<void> node_process::begin() {
   ATOLL_ASSIGN(const incarnation life, begin_life(o_.dir));
+  life_number_ = life;
   ATOLL_ASSIGN(auto made, setup(life));
   ATOLL_ASSIGN(node_, actors::node::start(std::move(made)));
   log_info("node " + std::to_string(card_.node.value) + ", life " + std::to_string(life.value) +
@@ -344,6 +350,7 @@ result<void> node_process::host_api() {
   a.terms.suspect_ms = card_.suspect_ms;
   a.terms.dead_ms = card_.dead_ms;
   a.revoked = [paths = paths_.get()] { paths->drop_revoked(); };
+  if (http_) a.own_gateway = about_requests();
   ATOLL_TRY(host_->listen(a, *node_));
   card_.server = host_->url();
   kept.control = paths_->control_address();
@@ -383,6 +390,7 @@ result<void> node_process::serve() {
   m.fingerprint = serve::system_fingerprint(*model_.weights, model_.options);
   m.defaults = defaults;
   http_->open(*node_, std::move(m));
+  if (!host_) line_ = std::make_unique<gateway_line>(card_.server, o_.dir, about_requests());
   if (operators_) return {};
   operators_ = std::make_unique<api_forward>(card_.server, o_.dir + "/ca.pem");
   http_->forward(
@@ -523,7 +531,15 @@ int node_process::leave() {
   return 0;
 }
 
+gateway_line::answer_function node_process::about_requests() {
+  return [at = http_.get(), self = card_.node, life = life_number_](
+             const std::string& question, std::function<void(const std::string&)> answer) {
+    answer_question(*at, self, life, question, std::move(answer));
+  };
+}
+
 void node_process::end_life(const std::string& why) {
+  line_.reset();
   if (http_) http_->close(why);
   if (operators_) operators_->end_streams();
   if (host_) host_->close();

@@ -49,4 +49,10 @@ result<int> show_operation(const operator_options& o, const boost::json::value& 
 /// Looks again whenever something happened in the cluster, until the operation has ended.
 result<boost::json::value> wait_for_end(operator_session& at, boost::json::value operation);
 
+// Of plans (plan_commands.cpp).
+/// 1 when it failed or was cancelled.
+result<int> show_plan(const operator_options& o, const boost::json::value& plan);
+/// Looks again whenever something happened in the cluster, until it is applied no more.
+result<boost::json::value> wait_for_plan(operator_session& at, boost::json::value plan);
+
 }  // namespace atl::ops

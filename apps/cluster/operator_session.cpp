@@ -43,12 +43,15 @@ result<operator_session> operator_session::open(const operator_server& at) {
   return operator_session{o.url, std::move(by)};
 }
 
-result<boost::json::value>
-operator_session::ask(const std::string& method, const std::string& path, const std::string& body) {
+result<boost::json::value> operator_session::ask(const std::string& method,
+                                                 const std::string& path,
+                                                 const std::string& body,
+                                                 std::vector<http::header> headers) {
   http::call_request r;
   r.method = method;
   r.path = path;
   r.body = body;
+  r.headers = std::move(headers);
   r.time = patience_;
   ATOLL_ASSIGN(const http::call_reply reply, by_->exchange(std::move(r)));
   if (reply.status < 200 || reply.status > 299) return api_refusal(url_, reply);

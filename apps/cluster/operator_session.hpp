@@ -11,6 +11,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace atl::ops {
 
@@ -27,8 +28,10 @@ public:
   static result<operator_session> open(const operator_server& at);
 
   /// The answer's JSON. A refusal is an error with what the API said.
-  result<boost::json::value>
-  ask(const std::string& method, const std::string& path, const std::string& body = {});
+  result<boost::json::value> ask(const std::string& method,
+                                 const std::string& path,
+                                 const std::string& body = {},
+                                 std::vector<http::header> headers = {});
 
   /// Of later questions: how long an answer may take.
   void set_patience(std::chrono::milliseconds time) { patience_ = time; }

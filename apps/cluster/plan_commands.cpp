@@ -87,13 +87,16 @@ std::string plan_text(const json::value& plan) {
   return text + steps_text(plan);
 }
 
-result<int> show(const operator_options& o, const json::value& plan) {
+std::string path_of(const plan_options& o) { return "/api/v1/plans/" + std::to_string(o.id); }
+
+}  // namespace
+
+result<int> show_plan(const operator_options& o, const json::value& plan) {
   ATOLL_TRY(o.as_json ? print(plan) : print(plan_text(plan)));
   const std::string state = text_at(plan, "state");
   return state == "failed" || state == "cancelled" ? 1 : 0;
 }
 
-/// Looks again whenever something happened in the cluster, until it is applied no more.
 result<json::value> wait_for_plan(operator_session& at, json::value plan) {
   const std::string id = text_at(plan, "id");
   std::string since = "0";
@@ -105,10 +108,6 @@ result<json::value> wait_for_plan(operator_session& at, json::value plan) {
   return plan;
 }
 
-std::string path_of(const plan_options& o) { return "/api/v1/plans/" + std::to_string(o.id); }
-
-}  // namespace
-
 result<int> run_expert_rebalance(const rebalance_options& o) {
   return with_session(o.at, [&](operator_session& at) -> result<int> {
     ATOLL_ASSIGN(json::value plan,
@@ -118,7 +117,7 @@ result<int> run_expert_rebalance(const rebalance_options& o) {
     if (!o.detaches) {
       ATOLL_ASSIGN(plan, wait_for_plan(at, std::move(plan)));
     }
-    ATOLL_ASSIGN(const int code, show(o.at, plan));
+    ATOLL_ASSIGN(const int code, show_plan(o.at, plan));
     if (o.is_dry_run && !o.at.as_json && text_at(plan, "state") == "advised")
       ATOLL_TRY(print("\napply it with: atoll expert apply " + text_at(plan, "id") + "\n"));
     return code;
@@ -149,7 +148,7 @@ result<int> run_expert_plans(const operator_options& o) {
 result<int> run_expert_plan(const plan_options& o) {
   return with_session(o.at, [&](operator_session& at) -> result<int> {
     ATOLL_ASSIGN(const json::value plan, at.ask("GET", path_of(o)));
-    return show(o.at, plan);
+    return show_plan(o.at, plan);
   });
 }
 
@@ -159,7 +158,7 @@ result<int> run_expert_apply(const plan_options& o) {
     if (!o.detaches) {
       ATOLL_ASSIGN(plan, wait_for_plan(at, std::move(plan)));
     }
-    return show(o.at, plan);
+    return show_plan(o.at, plan);
   });
 }
 

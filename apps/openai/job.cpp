@@ -303,6 +303,7 @@ void job::conclude(int status, std::string_view finish, std::string_view error_t
 
 live_request job::describe() const {
   live_request r;
+  r.number = number_;
   r.id = parts_.id;
   r.route = parts_.route;
   r.tenant = parts_.tenant;

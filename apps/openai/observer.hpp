@@ -42,6 +42,7 @@ public:
 
 /// A request that is under way, for people.
 struct live_request {
+  std::uint64_t number = 0;  // of the service
   std::string id;
   std::string route;
   std::string tenant;

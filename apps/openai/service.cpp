@@ -108,6 +108,7 @@ public:
   std::size_t reading() const { return work_.size(); }
   std::size_t open_requests() const { return jobs_.size(); }
   std::vector<live_request> live() const;
+  bool cancel(std::uint64_t number);
 
 private:
   using job_ptr = std::shared_ptr<job>;
@@ -440,6 +441,16 @@ void service::impl::stop() {
   for (const auto& [number, one] : std::exchange(jobs_, {})) one->stop(why);
 }
 
+/// With a status that clients do not try again after.
+bool service::impl::cancel(std::uint64_t number) {
+  const auto found = jobs_.find(number);
+  if (found == jobs_.end()) return false;
+  const job_ptr ended = found->second;
+  jobs_.erase(found);
+  ended->stop(api_error{410, "request_cancelled", "an operator cancelled this request"});
+  return true;
+}
+
 std::vector<live_request> service::impl::live() const {
   std::vector<live_request> all;
   for (const auto& [number, one] : jobs_) all.push_back(one->describe());
@@ -464,5 +475,6 @@ void service::close() { impl_->close(); }
 std::size_t service::open_requests() const { return impl_->open_requests(); }
 std::size_t service::reading() const { return impl_->reading(); }
 std::vector<live_request> service::live() const { return impl_->live(); }
+bool service::cancel(std::uint64_t number) { return impl_->cancel(number); }
 
 }  // namespace atl::openai

@@ -96,7 +96,10 @@ public:
   std::size_t open_requests() const;
   /// Those of them, and of other routes, that wait to be read or are. Any thread.
   std::size_t reading() const;
+  /// The oldest first.
   std::vector<live_request> live() const;
+  /// Ends one as an operator wishes, telling its client; false where there is none such.
+  bool cancel(std::uint64_t number);
 
 private:
   std::shared_ptr<impl> impl_;

@@ -165,6 +165,18 @@ void server::open(served_node& node, served_model model) {
   });
 }
 
+void server::look_at_requests(std::function<void(const std::vector<openai::live_request>&)> to) {
+  http_->post([this, to = std::move(to)] {
+    to(pinged_ == nullptr ? std::vector<openai::live_request>{} : pinged_->live());
+  });
+}
+
+void server::cancel_request(std::uint64_t number, std::function<void(bool)> told) {
+  http_->post([this, number, told = std::move(told)] {
+    told(pinged_ != nullptr && pinged_->cancel(number));
+  });
+}
+
 void server::schedule_pings() {
   const auto interval = std::max(settings_.ping_time / 2, std::chrono::milliseconds{10});
   http_->post_after(interval, [this] {

@@ -19,6 +19,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,6 +68,12 @@ public:
   /// See front::forward().
   void forward(http::handler to_cluster) { front_->forward(std::move(to_cluster)); }
 
+  // From listen() to end(), from any thread; answers come on the I/O thread.
+  /// Of requests under way, the oldest first.
+  void look_at_requests(std::function<void(const std::vector<openai::live_request>&)> to);
+  /// Ends one, telling its client; false where there is none such.
+  void cancel_request(std::uint64_t number, std::function<void(bool)> told);
+
   /// Looks at the state of everything, for board and probes. Nothing while it is closed.
   void sample();
   /// Takes those settings that may change while it runs.
@@ -95,7 +102,7 @@ private:
   progress_watch progress_;
   std::optional<time_point_ns> drained_by_;  // nobody asked for the end to come at once
   served_node* node_ = nullptr;              // while it is open
-  openai::service* pinged_ = nullptr;        // of the I/O thread
+  openai::service* pinged_ = nullptr;        // of the I/O thread: that which is in use
   std::unique_ptr<key_store> keys_;
   std::unique_ptr<front> front_;
   std::unique_ptr<board> board_;

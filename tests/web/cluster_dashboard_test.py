@@ -5,20 +5,27 @@ Usage: cluster_dashboard_test.py --screenshot     writes docs/images/cluster-*.w
 """
 
 import base64
+import http.client
+import json
 import pathlib
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlparse
 
 import pytest
+from playwright.sync_api import TimeoutError as Timeout
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/chaos"), str(ROOT / "tests/web")]
 
-from cluster import BINARY, PATIENCE, Ledger, LocalCluster, bodies, until  # noqa: E402
+from cluster import BINARY, PATIENCE, Ledger, LocalCluster, bodies, is_healthy, until  # noqa: E402
 from watched import CHROMIUM, Watched  # noqa: E402
 
 OPTIONS = ("--attention-nodes", "1", "--expert-nodes", "2", "--replicas", "2")
@@ -44,8 +51,22 @@ def sign_in(seen, key):
 def signed_in(browser, cluster, **context):
     seen = Watched(browser, cluster.url, **context)
     sign_in(seen, cluster.key)
-    expect(seen.at(".node")).to_have_count(5)
+    expect(seen.at(".node")).to_have_count(len(cluster.nodes))
     return seen
+
+
+def asked(cluster, method, path, body=None):
+    """Status and answer of the coordinator's API."""
+    request = urllib.request.Request(cluster.info["control"] + path, method=method,
+                                     data=None if body is None else json.dumps(body).encode())
+    request.add_header("Authorization", f"Bearer {cluster.key}")
+    try:
+        with urllib.request.urlopen(
+                request, timeout=30 * PATIENCE,
+                context=ssl.create_default_context(cafile=cluster.info["ca"])) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
 
 
 def card(seen, node):
@@ -181,6 +202,96 @@ def test_a_plan_is_explained_and_applied_after_a_question(browser, cluster):
         expect(seen.at("#told")).to_contain_text(re.compile(rf"Plan (?!{made}:)\d+: \w+"))
 
 
+def cancelled_in_time(seen, cluster, slow, wanted):
+    """The plan, cancelled in the page before the node that holds it up is given up; else none."""
+    slow.freeze()
+    try:
+        status, plan = asked(cluster, "PUT", "/api/v1/placement", {"experts": wanted})
+        assert status == 202, plan
+        shown = seen.at(f'.plan[data-key="{plan["id"]}"]')
+        shown.get_by_role("button", name=f"Cancel plan {plan['id']}").click(timeout=1800)
+        assert "applying" in shown.locator(".plan-state").inner_text()
+        expect(seen.at("#confirm-says")).to_contain_text("as it was before the plan")
+        seen.at("#confirm-yes").click()
+    except Timeout:
+        pass
+    finally:
+        slow.thaw()
+    ended = until("it has ended", lambda: [
+        p for p in cluster.operator("expert", "plans")
+        if p["id"] == plan["id"] and p["state"] != "applying"], 30)[0]
+    return ended if ended["state"] == "cancelled" else None
+
+
+def test_a_plan_is_cancelled_while_it_is_applied(browser):
+    with LocalCluster(*OPTIONS[:-1], "1") as cluster:
+        cluster.key = pathlib.Path(cluster.info["admin_key_file"]).read_text("ascii").strip()
+        until("it is healthy", lambda: is_healthy(cluster), 60)
+        first, slow = cluster.of("expert")
+        before = cluster.operator("placement", "get")["layers"]
+        wanted = [{"layer": layer["layer"], "expert": i, "nodes": [first.id, slow.id]}
+                  for layer in before for i in range(len(layer["experts"]))]
+        with signed_in(browser, cluster) as seen, Ledger(cluster.url, bodies(32), 1) as ledger:
+            for _ in range(5):  # a node that does not answer is given up within two seconds
+                plan = cancelled_in_time(seen, cluster, slow, wanted)
+                if plan:
+                    break
+                if seen.at("#confirm").is_visible():
+                    seen.at("#confirm-no").click()
+                # It had ended by then.
+                seen.errors[:] = [e for e in seen.errors if "status of 409" not in e]
+                until("it is healthy", lambda: is_healthy(cluster), 60)
+                asked(cluster, "PUT", "/api/v1/placement", {"layers": before})
+                until("all is as before", lambda: is_healthy(cluster) and
+                      cluster.operator("placement", "get")["layers"] == before, 60)
+            expect(seen.at("#told")).to_contain_text(f"Plan {plan['id']}: cancelled")
+            shown = seen.at(f'.plan[data-key="{plan["id"]}"]')
+            expect(shown.locator(".plan-state")).to_have_text("cancelled")
+            expect(shown.locator(".plan-detail")).to_contain_text("copies go back")
+            expect(shown.get_by_role("button", name=f"Cancel plan {plan['id']}")).to_have_count(0)
+            until("copies are where they were",
+                  lambda: cluster.operator("placement", "get")["layers"] == before, 60)
+            ledger.stop()
+            assert ledger.answers and not [a.error for a in ledger.answers if a.error]
+
+
+def test_a_request_is_cancelled_after_a_question(browser, cluster):
+    host = urlparse(cluster.url)
+    client = http.client.HTTPConnection(host.hostname, host.port, timeout=60 * PATIENCE)
+    body = {"prompt": "Once upon a time", "max_tokens": 1900, "ignore_eos": True, "n": 16,
+            "stream": True}
+    with signed_in(browser, cluster) as seen:
+        expect(seen.at("#live-empty")).to_be_visible()
+        client.request("POST", "/v1/completions", json.dumps(body),
+                       {"Content-Type": "application/json", "X-Request-Id": "mine"})
+        answer = client.getresponse()
+        assert answer.readline().startswith(b"data: ")
+        row = seen.at("#live-rows tr")
+        expect(row).to_have_count(1)
+        expect(row).to_contain_text("generating")
+        number = row.get_attribute("data-key")
+        listed = cluster.operator("request", "list")
+        assert [r["id"] for r in listed["items"]] == [number] and not listed["silent"]
+        assert listed["items"][0]["request_id"] == "mine"
+        assert cluster.operator("request", "show", number)["id"] == number
+        assert "Once" not in json.dumps(listed)
+        cancel = row.get_by_role("button", name=f"Cancel request {number}")
+        cancel.click()
+        expect(seen.at("#confirm-says")).to_contain_text("Its client is told")
+        seen.page.keyboard.press("Escape")
+        expect(seen.at("#confirm")).to_be_hidden()
+        expect(cancel).to_be_visible()
+        cancel.click()
+        seen.at("#confirm-yes").click()
+        expect(seen.at("#told")).to_have_text(f"Request {number}: cancelled.")
+        rest = answer.read().decode()
+        assert "an operator cancelled this request" in rest and "[DONE]" not in rest
+        expect(seen.at("#live-empty")).to_be_visible()
+        # What has ended is not there.
+        assert asked(cluster, "DELETE", f"/api/v1/requests/{number}")[0] == 404
+    client.close()
+
+
 def test_a_refusal_is_told_in_the_words_of_the_api(browser, cluster):
     made = subprocess.run([BINARY, "key", "create", "--file",
                            f"{cluster.info['dir']}/coordinator/keys", "--name", "looker",
@@ -208,7 +319,7 @@ def test_the_coordinator_shows_the_same_by_itself(browser, cluster):
         expect(seen.at("#state")).to_have_text("Ready")
         expect(seen.at("#hottest")).to_contain_text("Hottest")
         expect(seen.at("#h-throughput")).to_be_hidden()
-        expect(seen.at("#h-live")).to_be_hidden()
+        expect(seen.at("#live-empty")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -81,6 +81,11 @@ protected:
     b.revoked = [this](const std::string& serial, node_id node) {
       revoked_.emplace_back(serial, node);
     };
+    b.own_node = node_id{1};
+    b.own_gateway = [this](const std::string& question,
+                           std::function<void(const std::string&)> answer) {
+      if (own_gateway_) own_gateway_(question, answer);
+    };
     b.name = "test";
     b.model_name = "Tiny-1";
     b.fingerprint = authority_->fingerprint();
@@ -149,9 +154,9 @@ protected:
     return read(*send("POST", target, body, {}, {std::move(header)}));
   }
 
-  /// A coordinator of a model with two layers of four experts, and three nodes that hold one copy
-  /// of each between them.
-  void place_a_model() {
+  /// A coordinator of a model with two layers of four experts of ten bytes, and three nodes that
+  /// hold one copy of each between them.
+  void place_a_model(std::uint64_t bytes_of_a_node = 80) {
     cluster::control_settings s;
     s.cluster = "c-1";
     s.unix_ms = [this] { return now_ms_; };
@@ -166,7 +171,7 @@ protected:
       j.name = "n" + std::to_string(n);
       j.groups = n == 5 ? 0 : 1;
       j.shards = n == 5 ? 1 : 0;
-      j.expert_bytes = 80;
+      j.expert_bytes = bytes_of_a_node;
       j.model = "f";
       j.numeric_class = "x";
       control_->joined({node_id{n}, incarnation{1}}, j, now_);
@@ -230,6 +235,8 @@ protected:
   result<void> disk_;
   std::optional<error> trouble_;
   bool is_gone_ = false;
+  std::function<void(const std::string&, const std::function<void(const std::string&)>&)>
+      own_gateway_;
   tls::key_and_request request_;
   std::shared_ptr<test::memory_disk> audit_files_ = std::make_shared<test::memory_disk>();
   std::unique_ptr<audit_log> log_;

@@ -487,6 +487,28 @@ TEST_F(service_test, stopping_tells_every_client) {
   EXPECT_EQ(seen_.records.size(), 2U);
 }
 
+TEST_F(service_test, an_operator_ends_one_request_and_its_client_is_told) {
+  const auto stream = submitted(R"(,"stream":true)");
+  const auto whole = ask(R"({"prompt":"a"})");
+  io_until([&] { return service_->live().back().state == "waiting"; });
+  const auto live = service_->live();
+  ASSERT_EQ(live.size(), 2U);
+  EXPECT_LT(live[0].number, live[1].number);
+  say(0, "said");
+  EXPECT_TRUE(service_->cancel(live[0].number));
+  EXPECT_EQ(stream->count("an operator cancelled this request"), 1U);
+  EXPECT_EQ(stream->count("[DONE]"), 0U);
+  EXPECT_EQ(stream->ends, 1);
+  EXPECT_EQ(whole->replies, 0) << "the others go on";
+  EXPECT_TRUE(service_->cancel(live[1].number));
+  EXPECT_EQ(whole->last.status, 410);
+  EXPECT_EQ(at_.cancelled.size(), 2U);
+  EXPECT_FALSE(service_->cancel(live[0].number)) << "it has ended";
+  EXPECT_FALSE(service_->cancel(99));
+  EXPECT_TRUE(service_->live().empty());
+  EXPECT_EQ(seen_.records.size(), 2U);
+}
+
 TEST_F(service_test, too_many_requests_to_read_are_refused) {
   std::promise<void> go;
   at_.on_submit = [gate = go.get_future().share()](std::size_t) { gate.wait(); };
