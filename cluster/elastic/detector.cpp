@@ -49,6 +49,22 @@ burst_of(double slow, double all_slow, double now, double all_now, double tau, d
                    .is_burst = true};
 }
 
+/// Likewise of an expert that is asked for less. A sum of non-negative weights with variance v
+/// falls short by t with a probability below exp(-t^2 / 2v).
+std::optional<seen_load>
+fall_of(double slow, double all_slow, double now, double all_now, double tau, double least) {
+  if (all_now <= 0) return std::nullopt;
+  const double expected = slow * all_now / all_slow;
+  if (now * least > expected) return std::nullopt;
+  const double blurred = (1 + report_seconds / tau) / (2 * tau);
+  const double variance = expected * blurred + expected * expected / (tau_slow * slow);
+  const double missing = expected - now;
+  if (missing * missing / (2 * variance) < certainty) return std::nullopt;
+  const double scale = all_slow / all_now;
+  return seen_load{
+      .rows = now * scale, .variance = now * blurred * scale * scale, .weight = scale / tau};
+}
+
 std::string number(double x) {
   std::array<char, 32> text{};
   (void)std::snprintf(text.data(), text.size(), "%.2f", x);
@@ -191,6 +207,9 @@ std::vector<seen_load> seen_loads(std::span<const expert_load_rates> rates) {
       seen[e] = *burst;
     else if (surge)
       seen[e] = *surge;
+    else if (const auto fall =
+                 fall_of(r.slow, all.slow, r.middle, all.middle, tau_middle, middle_least))
+      seen[e] = *fall;
   }
   return seen;
 }

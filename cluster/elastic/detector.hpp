@@ -13,7 +13,9 @@
 // load raises no alarm again until `reference_life` is over. Counts of rows are taken as a Poisson
 // process: with weights of at most b on its events and variance v, an average exceeds its
 // expectation by t with a probability below exp(-(v / b^2) h(b t / v)), h(u) = (1 + u) ln(1 + u) -
-// u (Bennett's inequality). An excess counts where that exponent is above `certainty`.
+// u (Bennett's inequality), and falls short by t with one below exp(-t^2 / 2v). What differs counts
+// where the exponent is above `certainty`: experts that were hot are believed to have cooled within
+// seconds too, or nodes that held them would look busy for a minute.
 #pragma once
 
 #include "cluster/elastic/elastic.hpp"
@@ -36,7 +38,7 @@ struct seen_load {
   double rows = 0;
   double variance = 0;    // of `rows`, by counting
   double weight = 0;      // of one counted row in `rows`
-  bool is_burst = false;  // a faster average than the slow one is believed
+  bool is_burst = false;  // a faster average than the slow one says more, and is believed
 };
 
 /// Of one layer.
@@ -51,7 +53,7 @@ struct elastic_alarm {
 };
 
 struct detector_settings {
-  double start = 1.10;  // finishing time over the reference
+  double start = 1.07;  // finishing time over the reference
   /// A node is late for so long: by then all nodes have reported the rows that came with it.
   duration_ns burst_doubt = std::chrono::milliseconds{200};
   duration_ns drift_doubt = std::chrono::seconds{1};

@@ -122,6 +122,23 @@ TEST(detector, noise_around_a_balanced_skewed_load_settles) {
   }
 }
 
+TEST(detector, a_load_that_turns_to_other_experts_is_even_again_in_seconds) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    theatre t{fleet_of(2, 32, 8), seed};
+    zipf_loads(t.in, seed, 0.8);
+    const auto before = t.in.loads;
+    zipf_loads(t.in, seed + 100, 0.8);
+    const auto after = t.in.loads;
+    t.play(5min, [&](std::size_t l, std::size_t e, double) { return before[l * 32 + e].slow; });
+    const std::size_t settled = t.plans.size();
+    t.play(25s, [&](std::size_t l, std::size_t e, double) { return after[l * 32 + e].slow; });
+    EXPECT_LE(t.plans.size(), settled + 8) << "seed " << seed;
+    t.in.loads = after;
+    for (std::size_t l = 0; l < 2; ++l)
+      EXPECT_LE(hottest_of(t.in, t.in.present, l), 1.15) << "seed " << seed << " layer " << l;
+  }
+}
+
 TEST(detector, a_burst_of_one_expert_gets_copies_and_loses_them_when_it_cools) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     theatre t{fleet_of(2, 32, 8), seed};
