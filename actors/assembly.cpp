@@ -200,6 +200,7 @@ private:
     parts.settings.self = s_.self.node;
     parts.restored = s_.coordinates->restored;
     parts.journal = s_.coordinates->journal;
+    parts.plan = s_.coordinates->plan;
     parts.fails_fast = s_.coordinates->fails_fast;
     parts.layers = s_.config.layers;
     parts.ready = [fate = fate_](const result<void>& outcome) {

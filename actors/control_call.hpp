@@ -1,4 +1,5 @@
-// What operators ask of a coordinator, and how it keeps what it decides. Plain values.
+// What operators ask of a coordinator, how it keeps what it decides, and who makes its plans. Plain
+// values.
 #pragma once
 
 #include "cluster/control.hpp"
@@ -6,6 +7,7 @@
 #include "runtime/base/result.hpp"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,5 +25,11 @@ struct control_call {
 /// are there. Not called again before it has told.
 using journal_function =
     std::function<void(std::vector<std::string> records, std::function<void(result<void>)> done)>;
+
+/// Makes a plan (cluster::plan_elastic), from any thread and beside the caller, who may be gone
+/// when `done` is called.
+using plan_done = std::function<void(result<cluster::elastic_plan>)>;
+using plan_function =
+    std::function<void(std::shared_ptr<const cluster::elastic_input> input, plan_done done)>;
 
 }  // namespace atl::actors

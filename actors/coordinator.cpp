@@ -1,6 +1,7 @@
 #include "actors/coordinator.hpp"
 
 #include "actors/uncaught.hpp"
+#include "runtime/base/assert.hpp"
 #include "runtime/base/log.hpp"
 
 #include <caf/actor_system.hpp>
@@ -58,6 +59,10 @@ public:
         },
         [this](const control_call_ptr& call) { obey(call); },
         [this](const journal_answer& answer) { journal_told(answer); },
+        [this](const plan_answer& answer) {
+          control_.planned(answer.job, *answer.plan, now());
+          go_on();
+        },
         [this](counts_atom) { return counts_; },
     };
   }
@@ -105,11 +110,23 @@ private:
       if (auto* r = std::get_if<cluster::record_effect>(&e)) {
         to_write_.push_back(std::move(*r));
         ++records_taken_;
+      } else if (const auto* p = std::get_if<cluster::plan_effect>(&e)) {
+        have_planned(*p);
       } else {
         // Everything behind a record that is not written yet waits for it.
         queue_.push_back({records_taken_, std::move(e)});
       }
     }
+  }
+
+  void have_planned(const cluster::plan_effect& p) {
+    ATOLL_ASSERT(parts_.plan);
+    const coordinator_actor self{this};
+    parts_.plan(p.input, [self, job = p.job](result<cluster::elastic_plan> made) {
+      const plan_answer answer{
+          job, std::make_shared<const result<cluster::elastic_plan>>(std::move(made))};
+      caf::anon_send(self, answer);
+    });
   }
 
   /// Carries out what can be, writes what has to be, and sees to being called again.

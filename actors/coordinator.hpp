@@ -1,8 +1,9 @@
 // Coordinator: knows the members, decides who holds which expert, and has it carried out. It thinks
 // in cluster/control.hpp; here is what that needs of the world: messages in, effects out in their
 // order, and nothing sent before the records that it depends on are durable.
-//   join, placed, adopted, load_report, path_report, leave, peer_changed, tick, control_call
+//   join, placed, adopted, load_report, path_report, leave, peer_changed, tick, control_call, plans
 //   -> control -> records to the journal -> welcome, members, place, load, release, dismissed
+//             \-> plans to be made, beside the actor
 // A journal that fails is tried again with each message, and every second. Commands are told its
 // error; what they decided stands and is written as soon as it can be. Meanwhile placements go on,
 // from numbers that were reserved before. Load reports add up to the counters that balancing will
@@ -28,6 +29,7 @@ struct coordinator_parts {
   cluster::control_settings settings;
   cluster::durable_state restored;
   journal_function journal;  // empty: nothing is kept
+  plan_function plan;        // whoever balances needs it
   std::int64_t layers = 0;   // of the model, for the counters
   /// A cluster of one process ends with the first load that fails; another looks for other places.
   bool fails_fast = false;

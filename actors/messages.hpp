@@ -26,6 +26,10 @@
 #include <string>
 #include <vector>
 
+namespace atl::cluster {
+struct elastic_plan;  // cluster/elastic/elastic.hpp
+}
+
 namespace atl::actors {
 
 /// A checked frame for an actor of this node.
@@ -125,6 +129,12 @@ struct journal_answer {
   std::optional<error> failure;
 };
 
+/// planner -> coordinator: what came of the job that it was given.
+struct plan_answer {
+  std::uint64_t job = 0;
+  std::shared_ptr<const result<cluster::elastic_plan>> plan;
+};
+
 // Atoms: questions that any thread of the process may ask.
 using held_atom = caf::atom_constant<caf::atom("held")>;
 using counts_atom = caf::atom_constant<caf::atom("counts")>;
@@ -157,6 +167,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::expert_counts)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::gateway_submit_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::control_call_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::journal_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::actors::plan_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atl::request_id)
 
 namespace atl::actors {
@@ -212,6 +223,7 @@ using coordinator_actor = caf::typed_actor<caf::reacts_to<incoming_ptr>,
                                            caf::reacts_to<tick_atom>,
                                            caf::reacts_to<control_call_ptr>,
                                            caf::reacts_to<journal_answer>,
+                                           caf::reacts_to<plan_answer>,
                                            caf::replies_to<counts_atom>::with<expert_counts>>;
 
 // Places of actors on a node, for addresses in frames.

@@ -2,6 +2,7 @@
 
 #include "actors/assembly.hpp"
 #include "actors/device_scheduler.hpp"
+#include "actors/planner.hpp"
 #include "attention/shard_compute.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/log.hpp"
@@ -89,6 +90,12 @@ public:
 
   result<void> start() {
     if (setup_.describes_itself) describe();
+    if (setup_.coordinates && !setup_.coordinates->plan) {
+      planner_.emplace();
+      setup_.coordinates->plan = [this](auto input, plan_done done) {
+        planner_->plan(std::move(input), std::move(done));
+      };
+    }
     auto made = assemble({&*system_, &device_, &time_, quota_, grammars_}, setup_);
     if (made.has_error()) return made.error();
     all_ = std::move(*made);
@@ -102,6 +109,7 @@ public:
       // Actors use the mailroom to their end, and handles must not outlive the system.
       system_->await_all_actors_done();
       device_.wait_idle();  // completions hold handles until they return
+      planner_.reset();     // likewise
       all_->mail->close();
       all_->mail->unbind();
       all_.reset();
@@ -287,6 +295,7 @@ private:
   tensor::cpu_device device_;
   device_system_config config_;
   std::optional<caf::actor_system> system_;
+  std::optional<planner> planner_;  // of a node that coordinates
   std::optional<assembly> all_;
   std::mutex mutex_;
   std::condition_variable none_open_;

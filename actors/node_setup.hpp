@@ -25,6 +25,7 @@ struct coordination {
   cluster::control_settings settings;  // but for `self`
   cluster::durable_state restored;
   journal_function journal;  // empty: nothing is kept
+  plan_function plan;        // empty: a thread of the node's own
   /// A cluster of one process ends with the first load that fails; another looks for other places.
   bool fails_fast = false;
 };

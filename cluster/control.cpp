@@ -10,11 +10,6 @@ namespace wire = transport::wire;
 
 namespace {
 
-// A block is written ahead when half of it is used, so that a full disk does not stop the next
-// placement at once.
-constexpr std::uint64_t block = 4096;
-constexpr std::size_t events_kept = 1024;
-
 driver_settings driver_settings_of(const control_settings& s) {
   driver_settings d;
   d.shape = s.model.shape;
@@ -27,14 +22,11 @@ driver_settings driver_settings_of(const control_settings& s) {
 }  // namespace
 
 control::control(control_settings settings, durable_state restored, time_point_ns now)
-    : settings_{tuned(std::move(settings), restored.tuned)},
-      kept_{std::move(restored)},
+    : chronicle{std::move(restored), settings.unix_ms},
+      settings_{tuned(std::move(settings), kept_.tuned)},
       loads_{settings_.model.shape},
       driver_{driver_settings_of(settings_), [this] { return next_epoch(); }},
-      started_{now},
-      epoch_used_{kept_.counters.epochs_reserved},
-      version_{kept_.counters.versions_reserved},
-      revision_{kept_.counters.revisions_reserved} {
+      started_{now} {
   is_resumed_ = kept_.counters.has_placed &&
                 std::any_of(kept_.nodes.begin(), kept_.nodes.end(), [](const auto& n) {
                   return n.second.life > n.second.life_over;
@@ -50,46 +42,6 @@ control::control(control_settings settings, durable_state restored, time_point_n
   for (const expert_key& of : asked)
     if (check_expert(of).has_value()) wish(of);
   restore_balance();
-}
-
-void control::record(std::string bytes, bool is_needed) {
-  effects_.emplace_back(record_effect{std::move(bytes), is_needed});
-}
-
-/// Makes sure that the numbers used so far are within what is reserved, and that there are more.
-void control::reserve() {
-  marks& m = kept_.counters;
-  const bool is_past = epoch_used_ > m.epochs_reserved || version_ > m.versions_reserved ||
-                       revision_ > m.revisions_reserved;
-  const auto is_low = [](std::uint64_t used, std::uint64_t reserved) {
-    return used + block / 2 > reserved;
-  };
-  if (!is_low(epoch_used_, m.epochs_reserved) && !is_low(version_, m.versions_reserved) &&
-      !is_low(revision_, m.revisions_reserved))
-    return;
-  m.epochs_reserved = std::max(m.epochs_reserved, epoch_used_ + block);
-  m.versions_reserved = std::max(m.versions_reserved, version_ + block);
-  m.revisions_reserved = std::max(m.revisions_reserved, revision_ + block);
-  record(to_record(m), is_past);
-}
-
-epoch control::next_epoch() {
-  ++epoch_used_;
-  reserve();
-  return epoch{epoch_used_};
-}
-
-void control::tell(const std::string& kind, node_id node, const std::string& text) {
-  ++revision_;
-  reserve();
-  event e{.revision = revision_,
-          .unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0,
-          .kind = kind,
-          .node = node,
-          .text = text};
-  effects_.emplace_back(e);
-  events_.push_back(std::move(e));
-  if (events_.size() > events_kept) events_.pop_front();
 }
 
 void control::placed(transport::node_identity from, const wire::placed& p, time_point_ns now) {
@@ -221,16 +173,6 @@ std::optional<time_point_ns> control::next_due() const {
     if (l.since + verdict_settle_time > now_) no_later(l.since + verdict_settle_time);
   }
   return next;
-}
-
-std::vector<event> control::events_since(std::uint64_t revision) const {
-  const auto from = std::find_if(
-      events_.begin(), events_.end(), [&](const event& e) { return e.revision > revision; });
-  return {from, events_.end()};
-}
-
-std::pair<std::uint64_t, std::uint64_t> control::event_window() const noexcept {
-  return {events_.empty() ? revision_ : events_.front().revision - 1, revision_};
 }
 
 }  // namespace atl::cluster

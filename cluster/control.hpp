@@ -13,13 +13,13 @@
 // owner.
 #pragma once
 
+#include "cluster/chronicle.hpp"
 #include "cluster/control_settings.hpp"
 #include "cluster/control_state.hpp"
 #include "cluster/control_view.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/verdict.hpp"
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,11 +27,9 @@
 
 namespace atl::cluster {
 
-class control {
+class control final : public chronicle {
 public:
   control(control_settings settings, durable_state restored, time_point_ns now);
-  control(const control&) = delete;
-  control& operator=(const control&) = delete;
 
   // What nodes say. `from` is the life that said it.
   void joined(transport::node_identity from, const transport::wire::join& said, time_point_ns now);
@@ -51,7 +49,6 @@ public:
                     time_point_ns now);
   void tick(time_point_ns now);
   std::optional<time_point_ns> next_due() const;
-  std::vector<effect> take_effects() { return std::exchange(effects_, {}); }
 
   // What operators say. errc::not_found: no such node, operation or token; errc::invalid_argument
   // where the state does not allow it, naming what stands against it.
@@ -86,10 +83,15 @@ public:
   result<std::uint64_t> unpin(expert_key of, std::optional<node_id> node, time_point_ns now);
   result<void> cancel(std::uint64_t id, time_point_ns now);  // a drain, or a change of an expert
 
-  // Plans of the loads and members of the moment (control_balance.cpp), refused with the reason
-  // where none can be made or applied now; one is applied at a time, cancelled all is as before.
+  // Plans of the loads and members of the moment (control_planning.cpp, control_balance.cpp),
+  // refused with the reason where none can be made or applied now; one is applied at a time,
+  // cancelled all is as before.
+  /// Has one made, by a plan_effect; the answer is a request, of which the desk knows what came.
   result<std::uint64_t> rebalance(bool is_dry_run, time_point_ns now);
   result<std::uint64_t> place(const std::vector<wanted_place>& wanted, time_point_ns now);
+  plan_desk& plan_requests() noexcept { return desk_; }
+  /// What came of a plan_effect. Dropped, and made anew, where it is of facts of before.
+  void planned(std::uint64_t job, const result<elastic_plan>& made, time_point_ns now);
   result<void> apply_plan(std::uint64_t id, time_point_ns now);
   result<void> cancel_plan(std::uint64_t id, time_point_ns now);
   std::uint32_t percent_of(const plan_record& p) const;
@@ -113,7 +115,6 @@ public:
   result<void> note_certificate(certificate_record issued);
   /// Of a node, and valid: all nodes hear of it. A removed node's are worth nothing without that.
   result<void> revoke_certificate(const std::string& serial, time_point_ns now);
-  const durable_state& kept() const noexcept { return kept_; }
 
   cluster_view view(time_point_ns now) const;
   result<node_view> view(node_id node, time_point_ns now) const;
@@ -127,14 +128,9 @@ public:
   const control_settings& settings() const noexcept { return settings_; }
   epoch placement_epoch() const noexcept { return driver_.published(); }
   result<operation> find_operation(std::uint64_t id) const;
-  /// Events after that revision, as far as they are kept (the last 1,024).
-  std::vector<event> events_since(std::uint64_t revision) const;
-  std::pair<std::uint64_t, std::uint64_t> event_window() const noexcept;  // complete since; last
   bool is_ready() const noexcept { return is_ready_; }
   /// Why experts could not be loaded or placed of late; empty if all went well.
   const std::string& trouble() const noexcept { return trouble_; }
-  /// All that is kept, as records: what a compacted journal holds.
-  std::vector<std::string> snapshot() const { return cluster::snapshot(kept_); }
 
 private:
   // control_members.cpp
@@ -167,10 +163,6 @@ private:
   bool is_settled(time_point_ns now) const;
   time_point_ns settled_at() const;
   void tell_placement(epoch before);
-  epoch next_epoch();
-  void reserve();
-  void record(std::string bytes, bool is_needed);
-  void tell(const std::string& kind, node_id node, const std::string& text);
 
   // control_changes.cpp
   result<void> check_expert(expert_key of) const;
@@ -193,14 +185,22 @@ private:
   void roll_back(operation& o, operation_state state, const std::string& why);
   std::uint32_t percent_of(const operation& o) const;
 
-  // control_balance.cpp
+  // control_planning.cpp
   elastic_input facts(time_point_ns now) const;
   std::string what_stops_planning() const;
+  plan_premise premise() const;
+  void plan_next(time_point_ns now);
+  void begin_planning(plan_wish why, elastic_input in);
+  std::string what_stops(const plan_wish& why) const;
+  void take_policys(const plan_job& p, const result<elastic_plan>& made, time_point_ns now);
+  void take_operators(plan_job p, const result<elastic_plan>& made, time_point_ns now);
+  plan_record record_of(const plan_wish& why, const elastic_plan& made) const;
+  std::uint64_t take_plan(const plan_job& p, const elastic_plan& made, time_point_ns now);
+  // control_balance.cpp
   bool advance_balance(time_point_ns now);
   bool follow_plan(time_point_ns now);
-  bool look(time_point_ns now);
+  void look(time_point_ns now);
   void measure(time_point_ns now);
-  result<std::uint64_t> make_plan(const plan_wish& why, elastic_input in, time_point_ns now);
   plan_record& keep_plan(plan_record p);
   void begin_plan(plan_record& p, placement_goal goal, time_point_ns now);
   void end_plan(plan_record& p, plan_state state, const std::string& detail);
@@ -222,7 +222,6 @@ private:
   bool has_other(node_id node, std::uint32_t role) const;
 
   control_settings settings_;
-  durable_state kept_;
   std::map<node_id, live_node> live_;
   std::map<node_id, drain_state> drains_;
   std::map<std::uint64_t, time_point_ns> changes_;  // of experts, under way: by when
@@ -231,17 +230,13 @@ private:
   expert_loads loads_;
   placement_driver driver_;
   balance_state balance_;
-  std::vector<effect> effects_;
-  std::deque<event> events_;
+  plan_desk desk_;
   std::string trouble_;
   std::string latest_news_;  // of the driver's last step
   time_point_ns started_;
   time_point_ns now_;
   std::optional<time_point_ns> first_join_;
   std::optional<time_point_ns> judged_again_at_, stranger_told_;
-  std::uint64_t epoch_used_ = 0;
-  std::uint64_t version_ = 0;
-  std::uint64_t revision_ = 0;
   bool has_members_changed_ = false;
   bool is_resumed_ = false;  // members of before may still be there
   bool is_ready_ = false;

@@ -20,10 +20,6 @@ constexpr duration_ns measure_after = std::chrono::seconds{2};
 constexpr duration_ns measure_for = std::chrono::seconds{10};
 /// Of a layer, below which its measured balance is an accident of small counts.
 constexpr double rows_measured_min = 1000;
-/// A journal's record holds 1 MiB.
-constexpr std::size_t goal_bytes_max = 900 << 10;
-/// A plan for who came or went is worth it for less.
-constexpr double hysteresis_of_members = 0.01;
 
 error refused(const std::string& why) { return {errc::invalid_argument, why}; }
 
@@ -33,70 +29,16 @@ error unknown(std::uint64_t id) {
 
 std::string named(const plan_record& p) { return "plan " + std::to_string(p.id); }
 
-/// Who is suspected is taken for who it was: it is found dead, or heard again, within moments.
-node_intake intake_of(const holder& h, const durable_state& kept) {
-  if (h.drains) return node_intake::draining;
-  return kept.nodes.at(h.node).is_cordoned ? node_intake::closed : node_intake::open;
-}
-
-balance_state::fleet fleet_of(const placement_driver& driver, const durable_state& kept) {
-  balance_state::fleet all;
-  for (const auto& [group, s] : driver.seats()) all.emplace_back(group, intake_of(s.who, kept));
-  return all;
-}
-
-/// A goal that is where copies are, or should be by a plan.
-placement_goal goal_of(const elastic_input& in, experts::replica_lists copies, std::uint64_t plan) {
-  placement_goal goal{.copies = std::move(copies), .known = {}, .plan = plan};
-  for (const elastic_group& g : in.groups) goal.known.push_back(g.group);
-  std::sort(goal.known.begin(), goal.known.end());
-  return goal;
-}
-
-plan_balance_figures figures(double hottest, std::optional<double> finish) {
-  plan_balance_figures f;
-  if (std::isfinite(hottest)) f.hottest = hottest;
-  f.finish = finish;
-  return f;
-}
-
 bool is_over(plan_state s) { return s != plan_state::advised && s != plan_state::applying; }
 
 }  // namespace
 
-/// All that a plan is made of.
-elastic_input control::facts(time_point_ns now) const {
-  elastic_input in = driver_.facts();
-  for (elastic_group& g : in.groups) {
-    const live_node& n = live_.at(g.node);
-    const node_record& kept = kept_.nodes.at(g.node);
-    g.name = kept.name.empty() ? "node " + std::to_string(g.node.value) : kept.name;
-    g.speed = speed_of(g.node) / std::max(1U, n.said.groups);
-    g.domain = domain_of(g.node);
-    g.intake = intake_of(driver_.seats().at(g.group).who, kept_);
-  }
-  in.loads = loads_.all(now);
-  in.expert_bytes = settings_.model.expert_bytes;
-  if (settings_.moves_max > 0) in.limits.moved_experts_max = settings_.moves_max;
-  return in;
-}
-
-/// Empty where a plan can be made.
-std::string control::what_stops_planning() const {
-  if (settings_.model.shape.layers.empty()) return "there are no experts to place";
-  if (!driver_.is_open() || !driver_.is_in_force()) return "there is no placement in force yet";
-  if (driver_.summary().without_copy > 0 || driver_.is_repairing())
-    return "copies that were lost, or leave a draining node, are being made anew; try again when "
-           "that is done";
-  for (const auto& [id, n] : live_)
-    if (n.is_suspect && (n.said.roles & wire::role_expert) != 0)
-      return "node " + std::to_string(id.value) + " is suspected to be gone";
-  return {};
-}
-
 void control::set_goal(std::optional<placement_goal> goal, bool is_before) {
   effects_.emplace_back(record_effect{to_record(goal, is_before), false, true});
-  if (!is_before) driver_.set_goal(goal);
+  if (!is_before) {
+    driver_.set_goal(goal);
+    ++balance_.orders;
+  }
   (is_before ? kept_.goal_before : kept_.goal) = std::move(goal);
 }
 
@@ -115,66 +57,6 @@ plan_record& control::keep_plan(plan_record p) {
   return kept_.plans[p.id] = std::move(p);
 }
 
-/// 0 where the policy finds that nothing is to be gained.
-result<std::uint64_t>
-control::make_plan(const plan_wish& why, elastic_input in, time_point_ns now) {
-  if (why.is_of_members) in.limits.hysteresis = hysteresis_of_members;
-  const auto made = plan_elastic(in);
-  if (made.has_error()) return made.error();
-  if (why.is_policys || why.is_applied) balance_.detector.planned(in, *made, now);
-  if (why.is_policys && !made->has_work()) {
-    // Who joined is known from now on, and has nothing to do.
-    if (why.is_applied && driver_.goal())
-      set_goal(goal_of(in, driver_.goal()->copies, driver_.goal()->plan), false);
-    return std::uint64_t{0};
-  }
-  plan_record p;
-  p.is_policys = why.is_policys;
-  p.reason = why.reason;
-  p.created_unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
-  p.epoch = driver_.published().value;
-  p.before = figures(made->hottest_before(), made->finish_before);
-  p.after = figures(made->hottest_after(), made->finish_after);
-  p.bytes = made->bytes;
-  p.moves = made->moves.size();
-  p.drops = made->drops.size();
-  const auto add_steps = [&](const std::vector<elastic_move>& all, bool is_made) {
-    for (const elastic_move& m : all) {
-      if (p.steps.size() >= plan_record::steps_max) return;
-      p.steps.push_back({.is_made = is_made,
-                         .layer = m.what.layer,
-                         .expert = m.what.expert,
-                         .node = driver_.seats().at(m.what.group).who.node,
-                         .percent = static_cast<std::uint32_t>(std::lround(m.share * 100)),
-                         .reason = to_string(m.reason)});
-    }
-  };
-  add_steps(made->moves, true);
-  add_steps(made->drops, false);
-  p.sentences = made->sentences;
-  if (p.sentences.size() > plan_record::sentences_max)
-    p.sentences.resize(plan_record::sentences_max);
-  const bool has_more = std::any_of(made->layers.begin(), made->layers.end(), [](const auto& l) {
-    return l.best < l.after * (1 - hysteresis_of_members);
-  });
-  if (why.is_applied) balance_.has_more = has_more;
-  plan_record& kept = keep_plan(std::move(p));
-  const bool has_work = made->has_work();
-  placement_goal goal = goal_of(in, made->target, kept.id);
-  if (to_record(goal, false).size() > goal_bytes_max) {
-    end_plan(kept, plan_state::failed, "the goal is too large for the coordinator's journal");
-  } else if (why.is_applied && !has_work) {
-    end_plan(kept, plan_state::done, "there is nothing to gain");
-  } else if (why.is_applied) {
-    begin_plan(kept, std::move(goal), now);
-  } else {
-    record(to_record(kept), !why.is_policys);
-    balance_.advised[kept.id] = {.goal = std::move(goal), .made_for = fleet_of(driver_, kept_)};
-    if (why.is_policys) tell("plan", {}, named(kept) + " is advised: " + kept.reason);
-  }
-  return kept.id;
-}
-
 /// In place of the one that is applied, if there is one; its copies are where the new one begins.
 void control::begin_plan(plan_record& p, placement_goal goal, time_point_ns now) {
   const std::uint64_t id = p.id;
@@ -188,7 +70,7 @@ void control::begin_plan(plan_record& p, placement_goal goal, time_point_ns now)
     set_goal(before ? *before : goal_of(facts(now), driver_.facts().present, 0), true);
   }
   p.state = plan_state::applying;
-  p.applied_unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
+  p.applied_unix_ms = unix_ms();
   record(to_record(p), false);
   set_goal(std::move(goal), false);
   balance_.applying = id;
@@ -204,7 +86,7 @@ void control::end_plan(plan_record& p, plan_state state, const std::string& deta
   const bool was_applied = p.state == plan_state::applying;
   p.state = state;
   p.detail = detail;
-  p.ended_unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
+  p.ended_unix_ms = unix_ms();
   if (was_applied) {
     p.took_ms = std::max<std::int64_t>(0, p.ended_unix_ms - p.applied_unix_ms);
     p.bytes_moved =
@@ -271,11 +153,12 @@ void control::measure(time_point_ns now) {
 }
 
 /// What the policy does about what it sees.
-bool control::look(time_point_ns now) {
+void control::look(time_point_ns now) {
+  if (desk_.is_busy()) return;
   const bool is_new = driver_.goal() && !driver_.goal_knows_all();
-  if (policy() == balance_policy::off || (!is_new && !balance_.is_due(now))) return false;
-  if (!what_stops_planning().empty() || !changes_.empty()) return false;
-  if (balance_.rests_until && now < *balance_.rests_until) return false;
+  if (policy() == balance_policy::off || (!is_new && !balance_.is_due(now))) return;
+  if (!what_stops_planning().empty() || !changes_.empty()) return;
+  if (balance_.rests_until && now < *balance_.rests_until) return;
   balance_.looked_at = now;
   const bool is_auto = policy() == balance_policy::automatic;
   elastic_input in = facts(now);
@@ -285,29 +168,18 @@ bool control::look(time_point_ns now) {
         elastic_alarm{.kind = alarm_kind::members, .reason = "the plan before it went half way"};
   if (!alarm && is_new)
     alarm = elastic_alarm{.kind = alarm_kind::members, .reason = "a node is here that has no part"};
-  if (!alarm) return false;
+  if (!alarm) return;
   const bool is_of_members = alarm->kind == alarm_kind::members;
-  if (balance_.applying && !is_of_members) return false;
+  if (balance_.applying && !is_of_members) return;
   if (!is_auto) {
     const bool is_early = balance_.advised_at && now < *balance_.advised_at + advice_gap;
-    if (balance_.applying || (is_early && !is_of_members)) return false;
-    balance_.advised_at = now;
-    for (auto& [id, p] : kept_.plans)
-      if (p.is_policys && p.state == plan_state::advised)
-        end_plan(p, plan_state::superseded, "it is looked at anew");
+    if (balance_.applying || (is_early && !is_of_members)) return;
   }
-  balance_.has_more = false;
-  const auto made = make_plan({.is_policys = true,
-                               .is_applied = is_auto,
-                               .is_of_members = is_of_members,
-                               .reason = alarm->reason},
-                              std::move(in),
-                              now);
-  if (made.has_error()) {
-    tell("plan", {}, "no plan could be made: " + made.error().message());
-    if (is_new) set_goal(std::nullopt, false);
-  }
-  return is_auto;
+  begin_planning({.is_policys = true,
+                  .is_applied = is_auto,
+                  .is_of_members = is_of_members,
+                  .reason = alarm->reason},
+                 std::move(in));
 }
 
 bool control::advance_balance(time_point_ns now) {
@@ -315,7 +187,7 @@ bool control::advance_balance(time_point_ns now) {
   bool has_changed = follow_plan(now);
   measure(now);
   if (!balance_.advised.empty()) {
-    const balance_state::fleet fleet = fleet_of(driver_, kept_);
+    const plan_premise::fleet fleet = fleet_of(driver_, kept_);
     std::vector<std::uint64_t> stale;
     for (const auto& [id, a] : balance_.advised)
       if (a.made_for != fleet) stale.push_back(id);
@@ -329,7 +201,7 @@ bool control::advance_balance(time_point_ns now) {
     const elastic_input in = facts(now);
     set_goal(goal_of(in, in.present, 0), false);
   }
-  has_changed = look(now) || has_changed;
+  look(now);
   if (!is_auto && driver_.goal() && !driver_.goal_knows_all()) {
     if (balance_.applying) {
       end_plan(kept_.plans.at(*balance_.applying), plan_state::superseded, "a node has joined");
@@ -339,22 +211,6 @@ bool control::advance_balance(time_point_ns now) {
     has_changed = true;
   }
   return has_changed;
-}
-
-result<std::uint64_t> control::rebalance(bool is_dry_run, time_point_ns now) {
-  if (const std::string why = what_stops_planning(); !why.empty()) return refused(why);
-  if (!is_dry_run && balance_.applying)
-    return refused("plan " + std::to_string(*balance_.applying) +
-                   " is being applied; wait for it, or cancel it");
-  ATOLL_ASSIGN(const auto id,
-               make_plan({.is_policys = false,
-                          .is_applied = !is_dry_run,
-                          .is_of_members = true,
-                          .reason = "an operator asked for it"},
-                         facts(now),
-                         now));
-  reconcile(now);
-  return id;
 }
 
 result<void> control::apply_plan(std::uint64_t id, time_point_ns now) {
@@ -438,7 +294,7 @@ void control::restore_balance() {
     }
     p.state = p.state == plan_state::advised ? plan_state::superseded : plan_state::failed;
     p.detail = "the coordinator was started anew";
-    p.ended_unix_ms = settings_.unix_ms ? settings_.unix_ms() : 0;
+    p.ended_unix_ms = unix_ms();
     record(to_record(p), false);
   }
 }

@@ -96,6 +96,7 @@ void control::wish(expert_key of) {
     if (expert_key{c.layer, c.expert} == of && c.from) w.unwanted.push_back(*c.from);
   }
   driver_.set_wish(of.first, of.second, std::move(w));
+  ++balance_.orders;
 }
 
 /// Whether the node may get a copy of the expert.

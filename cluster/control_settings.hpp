@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,6 +81,15 @@ struct record_effect {
   bool is_bulky = false;
 };
 
-using effect = std::variant<record_effect, send_effect, event>;
+struct elastic_input;  // elastic/elastic.hpp
+
+/// A plan is to be made (plan_elastic), beside control and not within a turn of it: it may take a
+/// second. control::planned() takes it. At most one at a time, and it depends on no record.
+struct plan_effect {
+  std::uint64_t job = 0;
+  std::shared_ptr<const elastic_input> input;
+};
+
+using effect = std::variant<record_effect, send_effect, event, plan_effect>;
 
 }  // namespace atl::cluster

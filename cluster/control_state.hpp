@@ -3,13 +3,16 @@
 #pragma once
 
 #include "cluster/elastic/detector.hpp"
+#include "cluster/placement_driver.hpp"
 #include "cluster/placement_types.hpp"
+#include "cluster/plan_desk.hpp"
+#include "cluster/records.hpp"
 #include "transport/wire/control.hpp"
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace atl::cluster {
@@ -37,21 +40,11 @@ struct drain_state {
   std::size_t copies = 0;  // on the node when it began
 };
 
-/// Why a plan is made.
-struct plan_wish {
-  bool is_policys = false;
-  bool is_applied = false;     // at once
-  bool is_of_members = false;  // who came or went: small gains count too
-  std::string reason;
-};
-
-/// Of balancing (control_balance.cpp).
+/// Of balancing (control_planning.cpp, control_balance.cpp).
 struct balance_state {
-  /// Who could hold copies: what a plan was made for.
-  using fleet = std::vector<std::pair<group_id, node_intake>>;
   struct advice {
     placement_goal goal;
-    fleet made_for;
+    plan_premise::fleet made_for;
   };
   /// Rows that nodes computed after a plan, by layer.
   struct measuring {
@@ -67,6 +60,7 @@ struct balance_state {
   }
 
   elastic_detector detector;
+  std::uint64_t orders = 0;  // how often a goal, or what operators ask of an expert, has changed
   std::map<std::uint64_t, advice> advised;  // by plan
   std::optional<std::uint64_t> applying;    // plan
   goal_distance first, left;                // of it
@@ -80,5 +74,9 @@ struct balance_state {
   std::optional<measuring> measure;
   bool is_goal_written = true;
 };
+
+plan_premise::fleet fleet_of(const placement_driver& driver, const durable_state& kept);
+/// A goal that is where copies are, or should be by a plan.
+placement_goal goal_of(const elastic_input& in, experts::replica_lists copies, std::uint64_t plan);
 
 }  // namespace atl::cluster

@@ -98,7 +98,12 @@ result<question> once(const call& c, question q) {
           if (before->second != digest) return other_request("plan", before->first);
           return plan_reply(s, before->first);
         }
+        if (const auto waits = s.plan_requests().asked_by(key)) {
+          if (waits->second.digest != digest) return other_request("plan request", waits->first);
+          return made_reply(s, waits->first);
+        }
         ATOLL_ASSIGN(api_reply reply, q(s, now));
+        if (reply.asked_plan) s.plan_requests().note_key(*reply.asked_plan, {key, digest});
         if (reply.made) s.note_key(*reply.made, key, digest);
         if (reply.made_plan) s.note_plan_key(*reply.made_plan, {key, digest});
         return reply;

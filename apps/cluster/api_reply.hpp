@@ -18,6 +18,8 @@ struct api_reply {
   std::vector<http::header> headers = {};
   std::optional<std::uint64_t> made = {};       // the operation that the request began
   std::optional<std::uint64_t> made_plan = {};  // the plan that it made, applied or ended
+  /// The request for a plan that is being made beside the coordinator: what comes of it is said.
+  std::optional<std::uint64_t> asked_plan = {};
 };
 
 http::response to_response(const api_reply& r);

@@ -31,6 +31,9 @@ namespace json = boost::json;
 
 enum class access { open, token, read, admin };
 
+/// Who asked for a plan is told so long after it is there, at most.
+constexpr std::chrono::milliseconds plan_look_gap{20};
+
 /// What is answered to a change that could not be written down.
 error not_now(const error& trouble) {
   return {errc::unavailable, "nothing was changed: " + trouble.message()};
@@ -213,8 +216,17 @@ void cluster_api::impl::ask(const call& c, question q, std::optional<audit_entry
   const auto answer = c.answer;
   const auto sent = on_.control(
       [outcome, q = std::move(q)](cluster::control& s, time_point_ns now) { *outcome = q(s, now); },
-      [outcome, answer, noted = std::move(noted), me = shared_from_this()](
+      [outcome, c, answer, noted = std::move(noted), me = shared_from_this()](
           const result<void>& done) mutable {
+        if (done.has_value() && outcome->has_value() && (*outcome)->asked_plan) {
+          question later = [request = *(*outcome)->asked_plan](cluster::control& s, time_point_ns) {
+            return made_reply(s, request);
+          };
+          return me->on_.after(
+              plan_look_gap, [me, c, later = std::move(later), noted = std::move(noted)]() mutable {
+                me->ask(c, std::move(later), std::move(noted));
+              });
+        }
         const bool is_lost = done.has_error() && noted.has_value() && outcome->has_value();
         http::response said = outcome->has_error() ? to_response(outcome->error(), true)
                               : is_lost            ? to_response(done.error(), false)

@@ -73,13 +73,21 @@ result<api_reply> plan_reply(const cluster::control& on, std::uint64_t id) {
   return reply;
 }
 
+result<api_reply> made_reply(cluster::control& on, std::uint64_t request) {
+  ATOLL_ASSIGN(const std::optional<std::uint64_t> id, on.plan_requests().plan_of(request));
+  if (id) return plan_reply(on, *id);
+  api_reply later;
+  later.asked_plan = request;
+  return later;
+}
+
 result<question> rebalance(const call& c, const api_backend&) {
   ATOLL_TRY(read_query(c.request.query, {}));
   ATOLL_ASSIGN(const json::object body, read_body(c.request.body, {"dry_run"}));
   ATOLL_ASSIGN(const bool is_dry, flag_field(body, "dry_run"));
   return if_matched(c, [is_dry](cluster::control& s, time_point_ns now) -> result<api_reply> {
-    ATOLL_ASSIGN(const std::uint64_t id, s.rebalance(is_dry, now));
-    return plan_reply(s, id);
+    ATOLL_ASSIGN(const std::uint64_t request, s.rebalance(is_dry, now));
+    return made_reply(s, request);
   });
 }
 

@@ -194,6 +194,9 @@ result<void> cluster_world::start(node_id node) {
         write(*l, records, done);
       });
     };
+    coordinates->plan = [this, l = made.get()](auto input, const actors::plan_done& done) {
+      use_planner(*l, std::move(input), done);
+    };
     setup.coordinates = std::move(coordinates);
   }
   life* l = made.get();
@@ -202,6 +205,23 @@ result<void> cluster_world::start(node_id node) {
   ATOLL_ASSIGN(l->all, actors::assemble({&*system_, l->device.get(), time_.get()}, setup));
   for (const auto id : ids_of(*l->all)) owners_[id] = l;
   return {};
+}
+
+/// In a moment, or after long enough for anything to happen meanwhile.
+void cluster_world::use_planner(life& by,
+                                std::shared_ptr<const cluster::elastic_input> input,
+                                const actors::plan_done& done) {
+  const std::int64_t most_us = random_.below(2) == 0 ? 5'000 : 1'500'000;
+  const duration_ns takes =
+      std::chrono::microseconds{100 + random_.below(static_cast<std::uint64_t>(most_us))};
+  events()->at(now() + takes, [&by, input = std::move(input), done] {
+    if (by.is_dead) return;
+    const auto work = [input, done] { done(cluster::plan_elastic(*input)); };
+    if (by.is_frozen)
+      by.waiting.emplace_back(work);
+    else
+      work();
+  });
 }
 
 void cluster_world::end_actors(life& of) {

@@ -154,6 +154,9 @@ private:
   actors::node_setup setup_of(life& of);
   result<void> open_journal(life& of, cluster::durable_state& restored);
   void use_disk(life& by, std::function<void()> work);
+  void use_planner(life& by,
+                   std::shared_ptr<const cluster::elastic_input> input,
+                   const actors::plan_done& done);
   void write(life& by,
              const std::vector<std::string>& records,
              const std::function<void(result<void>)>& done);

@@ -18,6 +18,7 @@ constexpr duration_ns requests_within = seconds{20};
 constexpr duration_ns leave_within = seconds{8};
 constexpr duration_ns leave_slack = seconds{5};
 constexpr duration_ns look_every = milliseconds{200};
+constexpr duration_ns plan_look_every = milliseconds{1};
 constexpr duration_ns away_least = milliseconds{300};
 
 }  // namespace
@@ -55,13 +56,25 @@ void operations::rebalance(double way, duration_ns lasts) {
   const bool looks_first = way < 0.3;
   const bool takes_back = way > 0.6;
   tell([this, looks_first, takes_back, lasts](cluster::control& c, time_point_ns now) {
-    const auto plan = c.rebalance(looks_first, now);
-    if (plan.has_error() || (!looks_first && !takes_back)) return;
+    const auto request = c.rebalance(looks_first, now);
+    if (request.has_error() || (!looks_first && !takes_back)) return;
     // Half way: a copy is there a few milliseconds after it was ordered.
-    const duration_ns wait = takes_back ? lasts / 500 : lasts;
-    in_.after(wait, [this, takes_back, id = *plan] {
-      tell([takes_back, id](cluster::control& at, time_point_ns then) {
-        (void)(takes_back ? at.cancel_plan(id, then) : at.apply_plan(id, then));
+    go_on_with_plan(*request, takes_back, takes_back ? lasts / 500 : lasts);
+  });
+}
+
+/// Once it is there: takes it back, or applies it, after a while. A coordinator that was started
+/// anew meanwhile knows nothing of it.
+void operations::go_on_with_plan(std::uint64_t request, bool takes_back, duration_ns wait) {
+  in_.after(plan_look_every, [this, request, takes_back, wait] {
+    tell([this, request, takes_back, wait](cluster::control& c, time_point_ns) {
+      const auto plan = c.plan_requests().plan_of(request);
+      if (plan.has_error()) return;
+      if (!plan->has_value()) return go_on_with_plan(request, takes_back, wait);
+      in_.after(wait, [this, takes_back, id = **plan] {
+        tell([takes_back, id](cluster::control& at, time_point_ns then) {
+          (void)(takes_back ? at.cancel_plan(id, then) : at.apply_plan(id, then));
+        });
       });
     });
   });

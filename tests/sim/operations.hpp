@@ -51,6 +51,7 @@ private:
   };
 
   void tell(std::function<void(cluster::control&, time_point_ns)> what);
+  void go_on_with_plan(std::uint64_t request, bool takes_back, duration_ns wait);
   void wait_for_requests(life& of, time_point_ns until, duration_ns away);
   void ask_to_go(life& of, duration_ns away);
   void go_on(std::uint64_t id);

@@ -126,7 +126,7 @@ private:
   void step() {
     const node_id node = any();
     fake_agent& a = world_.agents.at(node);
-    switch (random_.below(46)) {
+    switch (random_.below(47)) {
     default: deliver(node); break;
     case 20: pass_time(); break;
     case 21:
@@ -178,6 +178,14 @@ private:
     case 42: report_rows(node); break;
     case 43: (void)world_.mind().rebalance(random_.below(2) == 0, world_.now); break;
     case 44: plan_by_hand(); break;
+    case 45: world_.finish_plan(); break;
+    case 46:
+      // With what else was on its way before it.
+      if (random_.below(4) == 0 && !world_.plans.empty()) {
+        world_.finish_plan(random_.below(4));
+        world_.crash(random_.below(3));
+      }
+      break;
     }
     world_.carry_out();
   }

@@ -18,6 +18,10 @@ void control_world::carry_out_one(effect e) {
     durable.push_back(r->bytes);
     EXPECT_TRUE(apply_record(written_, r->bytes).has_value());
   }
+  if (auto* p = std::get_if<plan_effect>(&e)) {
+    plans.push_back(std::move(*p));
+    EXPECT_EQ(plans.size(), 1U) << "one is made at a time";
+  }
   auto* sent = std::get_if<send_effect>(&e);
   if (sent == nullptr) return;
   check(*sent);
@@ -218,6 +222,15 @@ bool control_world::deliver_from(node_id node, std::size_t effects_max) {
   return true;
 }
 
+bool control_world::finish_plan(std::size_t effects_max) {
+  if (plans.empty()) return false;
+  const plan_effect p = std::move(plans.front());
+  plans.pop_front();
+  mind().planned(p.job, plan_elastic(*p.input), now);
+  carry_out(effects_max);
+  return true;
+}
+
 bool control_world::let_say(node_id node) {
   fake_agent& a = agents.at(node);
   auto& queue = from_agent[node];
@@ -266,6 +279,7 @@ void control_world::settle_all(int rounds) {
       while (deliver_from(node)) moved = true;
       while (finish_calls(node)) moved = true;
     }
+    if (finish_plan()) moved = true;
     if (moved) continue;
     const auto due = mind().next_due();
     now = now + std::chrono::milliseconds{500};

@@ -74,6 +74,7 @@ public:
     durable_state state;
     for (const std::string& r : durable) ASSERT_TRUE(apply_record(state, r).has_value());
     control_ = std::make_unique<control>(settings_, state, now);
+    plans.clear();
   }
 
   node_id add(std::uint32_t roles, std::size_t capacity) {
@@ -156,6 +157,8 @@ public:
   bool finish_calls(node_id node);
   /// Hands the coordinator the node's next message, and leaves what it decides to the test.
   bool let_say(node_id node);
+  /// Makes the plan that was asked for, of what it was asked with, and hands it over.
+  bool finish_plan(std::size_t effects_max = ~std::size_t{0});
   void carry_out_one(effect e);
   void carry_out(std::size_t effects_max = ~std::size_t{0});
   void crash(std::size_t kept);
@@ -167,6 +170,7 @@ public:
   std::map<node_id, fake_agent> agents;
   std::map<node_id, std::deque<send_effect>> to_agent;
   std::map<node_id, std::deque<to_control>> from_agent;
+  std::deque<plan_effect> plans;  // being made
   std::vector<std::string> durable;
   std::vector<transport::node_identity> ended;  // lives that nobody has found dead
   std::map<epoch, wire_map> said_maps;          // ever

@@ -6,6 +6,7 @@
 #include "apps/serve/keys.hpp"
 #include "tests/support/memory_disk.hpp"
 #include "tests/unit/apps/cluster/kept_answer.hpp"
+#include "tests/unit/apps/cluster/played_nodes.hpp"
 #include "transport/tls/join_token.hpp"
 #include "transport/wire/control.hpp"
 
@@ -179,26 +180,10 @@ protected:
     obey();
   }
 
+  /// Plans that were asked for are made.
+  void make_plans() { ops::make_plans(*control_, said_, now_); }
   /// The nodes do what they are told.
-  void obey() {
-    for (int round = 0; round < 8; ++round) {
-      for (const auto& e : control_->take_effects()) {
-        const auto* sent = std::get_if<cluster::send_effect>(&e);
-        if (sent == nullptr) continue;
-        if (const auto* l = std::get_if<wire::load>(&sent->body)) {
-          wire::placed p;
-          p.epoch = l->epoch;
-          p.node = sent->to.node;
-          p.group = l->group;
-          p.layer = l->layer;
-          for (const auto expert : l->experts) p.held.push_back({7, l->layer, expert});
-          control_->placed(sent->to, p, now_);
-        }
-        if (const auto* p = std::get_if<wire::place>(&sent->body))
-          control_->adopted(sent->to, {p->epoch, p->epoch}, now_);
-      }
-    }
-  }
+  void obey() { ops::obey(*control_, said_, now_); }
 
   /// What was to be done later is done now, once.
   void pass_time() {
@@ -231,6 +216,7 @@ protected:
   std::optional<tls::authority> authority_;
   std::unique_ptr<enrolment> joins_;
   std::deque<std::function<void()>> later_;
+  std::vector<cluster::effect> said_;  // and not carried out yet
   std::vector<std::pair<std::string, node_id>> revoked_;
   result<void> disk_;
   std::optional<error> trouble_;

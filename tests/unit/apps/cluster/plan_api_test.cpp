@@ -23,6 +23,17 @@ protected:
     }
     obey();
   }
+  /// Answered once the plan is there.
+  reply rebalance(const std::string& body = {}, std::vector<http::header> headers = {}) {
+    const auto answer = send("POST", "/api/v1/placement/rebalance", body, {}, std::move(headers));
+    EXPECT_FALSE(answer->got.has_value()) << "before it is made";
+    pass_time();
+    EXPECT_FALSE(answer->got.has_value());
+    make_plans();
+    pass_time();
+    log_->wait_idle();
+    return read(*answer);
+  }
   std::string tag() {
     return "\"" + json::serialize(ask("GET", "/api/v1/placement").o().at("epoch")) + "\"";
   }
@@ -36,7 +47,7 @@ TEST_F(plan_api_test, a_dry_run_is_explained_and_applied_for_the_epoch_it_was_ma
   place_a_model();
   heat_up();
   const std::string before = tag();
-  const reply dry = ask("POST", "/api/v1/placement/rebalance", R"({"dry_run":true})");
+  const reply dry = rebalance(R"({"dry_run":true})");
   ASSERT_EQ(dry.status, 200) << json::serialize(dry.body);
   EXPECT_EQ(dry.o().at("state").as_string(), "advised");
   EXPECT_EQ(dry.o().at("by").as_string(), "operator");
@@ -73,7 +84,7 @@ TEST_F(plan_api_test, a_plan_is_taken_back) {
   place_a_model();
   heat_up();
   EXPECT_EQ(ask_with({"if-match", "\"9999\""}, "/api/v1/placement/rebalance", "").status, 412);
-  const reply made = ask("POST", "/api/v1/placement/rebalance");
+  const reply made = rebalance();
   ASSERT_EQ(made.status, 202);
   const std::string path = "/api/v1/plans/" + json::serialize(made.o().at("id"));
   const reply ended = ask("DELETE", path);
@@ -88,8 +99,16 @@ TEST_F(plan_api_test, a_repeated_request_is_done_once) {
   heat_up();
   const std::string path = "/api/v1/placement/rebalance";
   const http::header key{"idempotency-key", "k-1"};
-  const reply dry = ask_with(key, path, R"({"dry_run":true})");
+  // Again while it is made: the same one.
+  const auto first = send("POST", path, R"({"dry_run":true})", {}, {key});
+  const auto second = send("POST", path, R"({"dry_run":true})", {}, {key});
+  EXPECT_EQ(ask_with(key, path, R"({"dry_run":false})").status, 409);
+  make_plans();
+  pass_time();
+  log_->wait_idle();
+  const reply dry = read(*first);
   ASSERT_EQ(dry.status, 200);
+  EXPECT_EQ(read(*second).body, dry.body);
   EXPECT_EQ(ask_with(key, path, R"({"dry_run":true})").body, dry.body);
   EXPECT_EQ(ask_with(key, path, R"({"dry_run":false})").status, 409);
   EXPECT_EQ(ask("GET", "/api/v1/plans").o().at("items").as_array().size(), 1U);
@@ -104,6 +123,42 @@ TEST_F(plan_api_test, a_repeated_request_is_done_once) {
   // The first key still stands for the plan, whatever has become of it.
   EXPECT_EQ(ask_with(key, path, R"({"dry_run":true})").o().at("id"), dry.o().at("id"));
   EXPECT_EQ(ask_with(key, "/api/v1/experts/1:0/replicate", R"({"copies":2})").status, 409);
+}
+
+TEST_F(plan_api_test, what_comes_in_between_is_answered_too) {
+  place_a_model();
+  heat_up();
+  const auto first = send("POST", "/api/v1/placement/rebalance", R"({"dry_run":true})");
+  const auto second = send("POST", "/api/v1/placement/rebalance");
+  // Of the nodes of before: the first is made again, and the second after it.
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/2/cordon").status, 200);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(second->got.has_value());
+    make_plans();
+    pass_time();
+    log_->wait_idle();
+  }
+  const reply dry = read(*first), applied = read(*second);
+  EXPECT_EQ(dry.status, 200);
+  EXPECT_EQ(dry.o().at("state").as_string(), "advised");
+  for (const auto& step : dry.o().at("steps").as_array())
+    EXPECT_TRUE(step.at("action") == "drop" || step.at("node") != 2) << "it takes no experts";
+  EXPECT_EQ(applied.status, 202);
+  EXPECT_EQ(applied.o().at("state").as_string(), "applying");
+  obey();
+  // Nothing can be made where a copy is lost in between.
+  const auto third = send("POST", "/api/v1/placement/rebalance", R"({"dry_run":true})");
+  control_->peer_changed({node_id{3}, incarnation{1}},
+                         atl::transport::plane::control,
+                         cluster::member_state::suspect,
+                         "late",
+                         now_);
+  make_plans();
+  pass_time();
+  log_->wait_idle();
+  const reply refused = read(*third);
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_NE(refused.detail().find("suspected"), std::string::npos) << refused.detail();
 }
 
 TEST_F(plan_api_test, the_policy_is_chosen_and_nonsense_is_refused) {
