@@ -66,6 +66,34 @@ TEST(control_planning, a_rule_by_hand_that_comes_meanwhile_is_in_the_next_plan) 
   EXPECT_GT(t.copies_in_map({2, 0}), 1);
 }
 
+TEST(control_planning, a_pin_that_holds_at_once_is_in_the_next_plan) {
+  planning t;
+  const expert_key cold{layer_index{2}, expert_index{5}};
+  const auto where = t.mind().expert(cold.first, cold.second)->copies;
+  ASSERT_TRUE(t.mind().pin(cold, where.at(0).node, t.w.now).has_value());
+  t.w.carry_out();
+  ASSERT_TRUE(t.w.finish_plan());
+  EXPECT_EQ(t.plans(), 0U) << "it did not know of the pin";
+  ASSERT_EQ(t.w.plans.size(), 1U) << "and is made again at once";
+  EXPECT_EQ(t.input().pinned.size(), 1U);
+  ASSERT_TRUE(t.w.finish_plan());
+  EXPECT_EQ(t.plan(1).state, plan_state::applying);
+}
+
+TEST(control_planning, who_joins_meanwhile_is_in_the_next_plan) {
+  planning t;
+  t.nodes.push_back(t.w.add(transport::wire::role_expert, 12));
+  while (t.w.deliver_from(t.nodes[3])) {
+  }
+  EXPECT_EQ(t.input().groups.size(), 3U);
+  ASSERT_TRUE(t.w.finish_plan());
+  EXPECT_EQ(t.plans(), 0U) << "it did not know of the joiner";
+  ASSERT_EQ(t.w.plans.size(), 1U);
+  EXPECT_EQ(t.input().groups.size(), 4U);
+  ASSERT_TRUE(t.w.finish_plan());
+  EXPECT_EQ(t.plan(1).state, plan_state::applying);
+}
+
 TEST(control_planning, a_plan_of_a_policy_that_is_off_by_then_comes_to_nothing) {
   for (const auto next : {balance_policy::off, balance_policy::advise}) {
     planning t;
