@@ -12,7 +12,6 @@ misses.
 
 import argparse
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 
 import unequal
-from rows import ROOT, arguments_of, chaos, percentile, run, tokens_per_second
+from rows import arguments_of, chaos, percentile, run, tokens_per_second, wide_checkpoint
 
 IDLE_S = 10.0
 SETTLE_S = 5.0
@@ -50,19 +49,6 @@ def expected_of(running, asked):
 
 
 # ---- one process against four -------------------------------------------------------------------
-
-def wide_checkpoint(folder, layers=5):
-    """v2-lite with few layers and the small model's words, so that a server takes it."""
-    path = Path(folder) / "v2-lite"
-    subprocess.run([str(ROOT / "tools/make_checkpoint"), "v2-lite", str(path), "--layers",
-                    str(layers)],
-                   check=True, stdout=subprocess.DEVNULL)
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        source = ROOT / "models/tiny" / name
-        if source.exists():
-            shutil.copy(source, path / name)
-    return str(path)
-
 
 def eight_streams(model, tokens=48):
     return [{"model": model, "max_tokens": tokens, "ignore_eos": True, "temperature": 0,
@@ -124,10 +110,10 @@ def row_unequal(options):
         def rate(quotas, *more, settle=0):
             with unequal.UnequalCluster(options.binary, model, quotas, *flags, *more) as cluster:
                 begin = time.monotonic()
-                tokens_per_second(cluster.url, eight_streams(name, 6))
+                tokens_per_second(cluster.url, eight_streams(name, 4))
                 while time.monotonic() - begin < settle:
                     tokens_per_second(cluster.url, eight_streams(name, 16))
-                seen = [tokens_per_second(cluster.url, eight_streams(name, 24))
+                seen = [tokens_per_second(cluster.url, eight_streams(name, 12))
                         for _ in range(max(1, options.repeats // 2))]
                 nodes = [n for n in cluster.operator("node", "list") if n["role"] == "expert"]
                 held = "/".join(str(n["experts"]) for n in nodes)
@@ -276,9 +262,9 @@ def main():
     parser = arguments_of(__doc__, ROWS, repeats=5)
     parser.add_argument("--requests", type=int, default=1000, help="of the row `thousand`")
     parser.add_argument("--seed", type=int, default=1, help="of the kills of the row `thousand`")
-    parser.add_argument("--quota", type=float, default=0.1,
+    parser.add_argument("--quota", type=float, default=0.05,
                         help="of the slowest node of the row `unequal`, in processors")
-    parser.add_argument("--settle", type=float, default=40,
+    parser.add_argument("--settle", type=float, default=25,
                         help="seconds under load before `unequal` counts")
     return run(parser, ROWS)
 

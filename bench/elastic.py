@@ -12,12 +12,18 @@ nodes, in virtual time. Exit status: 0, or 1 where a row misses.
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from rows import ROOT, arguments_of, chaos, percentile, run, tokens_per_second
+import transfer
+from rows import (ROOT, arguments_of, chaos, percentile, run, tokens_per_second,
+                  wide_checkpoint)
+from unequal import UnequalCluster
 
 DOMAINS = {
     "scripture": ["In the beginning God created", "And the LORD said unto Moses",
@@ -247,6 +253,38 @@ def age_of(pid):
         return float(uptime.read().split()[0]) - started / os.sysconf("SC_CLK_TCK")
 
 
+# ---- weights on their way ------------------------------------------------------------------------
+
+EXPERT_BYTES = 3 * 2048 * 1408 * 2  # of v2-lite, bfloat16
+
+
+def row_transfer(options):
+    """A node without a checkpoint fetches from the one that has all, then one loads from its own,
+    which is not in memory; each beside a plain copy of as many bytes."""
+    by_peer, by_disk, rates = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        model = wide_checkpoint(folder, layers=3)
+        own = shutil.copytree(model, Path(folder) / "own")
+        for _ in range(options.repeats):
+            with UnequalCluster(options.binary, model, [None], "--max-seq-len", "256",
+                                "--replicas", "1") as running:
+                rate, total = transfer.load_rate(running, running.join("fetcher"), EXPERT_BYTES)
+                plain = transfer.tcp_rate(total)
+                read = transfer.disk_rate(transfer.weights_of(own), total)
+                loaded, _ = transfer.load_rate(
+                    running, running.join("loader", "--model", str(own)), EXPERT_BYTES)
+            by_peer.append(rate / plain)
+            by_disk.append(loaded / read)
+            rates.append((rate, plain, loaded, read))
+    peer, disk = statistics.median(by_peer), statistics.median(by_disk)
+    said = [statistics.median(column) / 1e9 for column in zip(*rates)]
+    return {"row": "transfer", "figure": min(peer, disk), "least": min(by_peer + by_disk),
+            "most": max(by_peer + by_disk), "asked": ">= 0.7 of a plain copy",
+            "met": min(peer, disk) >= 0.7,
+            "detail": f"from a peer {said[0]:.2f} GB/s, plain TCP {said[1]:.2f}: {peer:.2f}; from "
+                      f"disk {said[2]:.2f} GB/s, plain read {said[3]:.2f}: {disk:.2f}"}
+
+
 # ---- what it costs ------------------------------------------------------------------------------
 
 def row_machinery(options):
@@ -288,7 +326,7 @@ def row_day(options):
 
 
 ROWS = {"balance": row_balance, "hot": row_hot, "streams": row_streams, "join": row_join,
-        "machinery": row_machinery, "day": row_day}
+        "transfer": row_transfer, "machinery": row_machinery, "day": row_day}
 
 
 def main():

@@ -4,6 +4,8 @@ are measured."""
 import argparse
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +13,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/chaos"))
 import cluster as chaos  # noqa: E402  (its folder is known now)
+
+
+def wide_checkpoint(folder, layers=5):
+    """v2-lite with few layers and the small model's words, so that a server takes it."""
+    path = Path(folder) / "v2-lite"
+    subprocess.run([str(ROOT / "tools/make_checkpoint"), "v2-lite", str(path), "--layers",
+                    str(layers)],
+                   check=True, stdout=subprocess.DEVNULL)
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        source = ROOT / "models/tiny" / name
+        if source.exists():
+            shutil.copy(source, path / name)
+    return str(path)
 
 
 def percentile(values, share):

@@ -1,4 +1,4 @@
-"""A cluster of unequal nodes on one machine: expert nodes in control groups with processor quotas.
+"""Clusters of unequal nodes on one machine: expert nodes in control groups with processor quotas.
 
 The front (coordinator, gateway, attention) is not limited; its share of the work is small beside
 that of experts at these quotas. Each node's process starts inside its group, so that it sees its
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-PERIOD_US = 10_000  # short, so that a node stands still for milliseconds and not for a tenth
+PERIOD_US = 20_000  # short, so that a node stands still for milliseconds and not for a tenth
 
 
 class CpuGroup:
@@ -73,7 +73,7 @@ def why_not():
 
 
 class UnequalCluster:
-    """One front and an expert node for each of `processors`."""
+    """One front and an expert node for each of `processors`: its quota, None for all there are."""
 
     def __init__(self, binary, model, processors, *front_flags):
         self.binary, self.model = binary, model
@@ -107,14 +107,26 @@ class UnequalCluster:
                       "--out", str(token))
         nodes = []
         for i, share in enumerate(processors):
-            group = CpuGroup(share)
-            self.undo.callback(group.remove)
-            nodes.append(self._start(f"node-{i}", group.within(), "--role", "expert", "--dir",
-                                     str(self.dir / f"node-{i}"), "--model", self.model, "--join",
-                                     self.control, "--token-file", str(token)))
+            before = []
+            if share is not None:
+                group = CpuGroup(share)
+                self.undo.callback(group.remove)
+                before = group.within()
+            nodes.append(self._expert(f"node-{i}", before, token, "--model", self.model))
         for node in nodes:
             self._ready(node)
         self.url = self._ready(front)["url"]
+
+    def _expert(self, name, before, token, *flags):
+        return self._start(name, before, "--role", "expert", "--dir", str(self.dir / name),
+                           "--join", self.control, "--token-file", str(token), *flags)
+
+    def join(self, name, *flags):
+        """The process of one more expert node, which has just begun."""
+        token = self.dir / f"{name}.token"
+        self.operator("join-token", "create", "--role", "expert", "--uses", "1", "--out",
+                      str(token))
+        return self._expert(name, [], token, *flags)
 
     def _control_url(self, home):
         """The coordinator's API listens before the cluster has a placement."""
