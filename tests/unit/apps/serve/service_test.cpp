@@ -105,6 +105,8 @@ TEST_F(manager, never_makes_the_server_wait) {
 class signals : public testing::Test {
 protected:
   void SetUp() override {
+    // A shell starts what runs in the background with these ignored: they would never come.
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
     apps::hold_interrupts();
     apps::take_interrupt();
   }
