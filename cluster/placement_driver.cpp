@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace atl::cluster {
 
@@ -19,7 +20,9 @@ placement_driver::placement_driver(driver_settings settings, epoch_source epochs
       epochs_{std::move(epochs)},
       copies_(settings_.shape.layers.size() * settings_.shape.experts),
       checks_(copies_.size()),
-      target_(copies_.size()) {
+      target_(copies_.size()),
+      index_{copies_.size()},
+      is_touched_(copies_.size()) {
   for (std::size_t i = 0; i < settings_.shape.layers.size(); ++i)
     row_of_layer_[settings_.shape.layers[i]] = i;
 }
@@ -61,9 +64,57 @@ bool placement_driver::is_wanted(std::size_t i, group_id group) const {
   });
 }
 
-bool placement_driver::is_lost(std::size_t i) const {
-  return std::none_of(
-      copies_[i].begin(), copies_[i].end(), [](const copy& c) { return c.is_mapped; });
+bool placement_driver::was_released(std::size_t i, group_id group) const {
+  const auto at = released_.find(group);
+  return at != released_.end() && at->second.has(i);
+}
+
+void placement_driver::touch(std::size_t i) const {
+  if (is_touched_[i]) return;
+  is_touched_[i] = true;
+  touched_.push_back(i);
+}
+
+void placement_driver::refresh() const {
+  for (const std::size_t i : touched_) {
+    is_touched_[i] = false;
+    index_.replace(i, digest_of(i));
+  }
+  touched_.clear();
+}
+
+const placement_index& placement_driver::counts() const {
+  refresh();
+  return index_;
+}
+
+expert_digest placement_driver::digest_of(std::size_t i) const {
+  expert_digest d;
+  std::size_t stay = 0;
+  bool is_held = false;
+  for (const copy& c : copies_[i]) {
+    d.copies.push_back({c.group, c.is, c.is_mapped});
+    d.is_first = d.is_first && c.is == state::leaving;
+    is_held = is_held || c.is == state::held;
+    const auto& seat = index_.of(c.group);
+    stay += c.is == state::held && seat.is_here && !seat.drains ? 1 : 0;
+  }
+  for (const experts::replica& r : target_[i]) {
+    const copy* c = find(i, r.group);
+    if (c == nullptr) d.pending.push_back(r.group);
+    d.left += c == nullptr || c->is != state::held ? 1 : 0;
+    d.is_coming = d.is_coming || index_.of(r.group).is_here;
+  }
+  d.is_complete = d.left == 0;
+  d.is_due = d.is_complete && is_due(i);
+  d.is_revivable = !is_held && !d.copies.empty() && wanted(i) > 0 &&
+                   std::any_of(d.copies.begin(), d.copies.end(), [](const auto& c) {
+                     return c.is == state::leaving;
+                   });
+  const std::size_t asked = wish_of(i).copies.value_or(settings_.copies);
+  d.is_short = stay < std::min(asked, target_[i].size());
+  measure_goal(i, d);
+  return d;
 }
 
 std::size_t placement_driver::nodes_holding(std::size_t i, node_id besides) const {
@@ -76,6 +127,10 @@ std::size_t placement_driver::nodes_holding(std::size_t i, node_id besides) cons
   return nodes.size();
 }
 
+void placement_driver::touch_all() const {
+  for (std::size_t i = 0; i < copies_.size(); ++i) touch(i);
+}
+
 void placement_driver::set_seats(std::vector<seat> seats) {
   std::map<group_id, seat> next;
   for (seat& s : seats) next.emplace(s.who.group, std::move(s));
@@ -84,30 +139,48 @@ void placement_driver::set_seats(std::vector<seat> seats) {
     ++at;
     if (next.count(group) == 0) forget(group);
   }
-  const auto is_same = [](const auto& a, const auto& b) {
-    const holder &x = a.second.who, &y = b.second.who;
-    return a.first == b.first && x.node == y.node && x.capacity == y.capacity &&
-           x.accepts_new == y.accepts_new && x.serves == y.serves && x.drains == y.drains;
-  };
-  if (!std::equal(next.begin(), next.end(), seats_.begin(), seats_.end(), is_same))
-    is_stale_ = true;
+  if (note_seats(next)) is_stale_ = true;
   seats_ = std::move(next);
 }
 
+/// Counts anew what seats decide of. False if none is other than before.
+bool placement_driver::note_seats(const std::map<group_id, seat>& next) {
+  bool is_new = false, has_effect = false;
+  for (const auto& [group, s] : next) {
+    const holder& h = s.who;
+    const auto at = seats_.find(group);
+    const bool is_same = at != seats_.end() && at->second.who.node == h.node &&
+                         at->second.who.capacity == h.capacity &&
+                         at->second.who.accepts_new == h.accepts_new &&
+                         at->second.who.serves == h.serves && at->second.who.drains == h.drains;
+    if (is_same) continue;
+    is_new = true;
+    index_.wake(group);
+    has_effect |= index_.set_seat(group, true, h.accepts_new && h.serves && !h.drains, h.drains);
+  }
+  if (is_new) goal_knows_all_.reset();
+  if (has_effect) touch_all();
+  return is_new;
+}
+
 void placement_driver::forget(group_id group) {
-  for (auto& list : copies_) {
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    auto& list = copies_[i];
     const auto at =
         std::find_if(list.begin(), list.end(), [&](const copy& c) { return c.group == group; });
     if (at == list.end()) continue;
     if (at->is_mapped) has_changed_ = true;
     list.erase(at);
+    touch(i);
   }
-  for (auto at = orders_.begin(); at != orders_.end();)
-    at = at->first.first == group ? orders_.erase(at) : std::next(at);
+  for (auto at = orders_.lower_bound({group, {}}); at != orders_.end() && at->first.first == group;)
+    at = end_order(at);
   for (auto at = barred_.begin(); at != barred_.end();)
     at = at->first.second == group ? barred_.erase(at) : std::next(at);
   silent_.erase(group);
-  seats_.erase(group);
+  released_.erase(group);
+  if (seats_.erase(group) > 0) goal_knows_all_.reset();
+  if (index_.set_seat(group, false, false, false)) touch_all();
   is_stale_ = true;
 }
 
@@ -139,8 +212,10 @@ void placement_driver::leave(copy& c) {
 }
 
 void placement_driver::note_held(std::size_t i, group_id group, std::uint64_t check) {
+  touch(i);
   copy* c = find(i, group);
   if (c == nullptr) c = &copies_[i].emplace_back(copy{.group = group});
+  if (const auto at = released_.find(group); at != released_.end()) at->second.set(i, false);
   c->is = state::held;
   if (!agrees(i, group, check)) return leave(*c);
   is_stale_ = is_stale_ || !is_wanted(i, group);
@@ -168,18 +243,20 @@ void placement_driver::claimed_again(group_id group,
     const copy* c = find(i, group);
     const auto is_there = said.find(i);
     if (c == nullptr && is_there != said.end()) {
+      if (was_released(i, group)) {
+        again_.push_back({node, wire::release{published_, group, layer_of(i), {expert_of(i)}}});
+        continue;
+      }
       note_held(i, group, is_there->second);
       has_found_ = true;
     }
     if (c == nullptr) continue;
-    if (c->is == state::released && is_there != said.end()) {
-      again_.push_back({node, wire::release{published_, group, layer_of(i), {expert_of(i)}}});
-    }
     const bool is_missing =
         (c->is == state::held || c->is == state::leaving) && is_there == said.end();
     if (!is_missing) continue;
     if (c->is_mapped) has_changed_ = true;
     copies_[i].erase(copies_[i].begin() + (c - copies_[i].data()));
+    touch(i);
     is_stale_ = true;
   }
   for (auto& [key, open] : orders_) {
@@ -187,6 +264,11 @@ void placement_driver::claimed_again(group_id group,
     open.since = now;
     again_.push_back({open.to, open.message});
   }
+}
+
+placement_driver::order_list::iterator placement_driver::end_order(order_list::iterator at) {
+  index_.add_order(at->first.first, -1);
+  return orders_.erase(at);
 }
 
 /// Whether that is the answer to this order, not a second one to an order before it that was
@@ -215,14 +297,14 @@ void placement_driver::answered(const wire::placed& answer, time_point_ns now) {
     // The answer to an order that was given up. What is there may be of use.
     for (const auto& [expert, check] : held) {
       const auto i = index_of(answer.layer, expert);
-      if (!i || find(*i, answer.group) != nullptr) continue;
+      if (!i || find(*i, answer.group) != nullptr || was_released(*i, answer.group)) continue;
       note_held(*i, answer.group, check);
       has_found_ = true;
     }
     return;
   }
   const order done = std::move(at->second);
-  orders_.erase(at);
+  end_order(at);
   std::set<std::uint32_t> taken;
   for (const std::uint32_t expert : done.message.experts) {
     const auto check = held.find(expert);
@@ -242,6 +324,11 @@ void placement_driver::put_off(bar& b) {
   b.until = now_ + std::min<duration_ns>(wait, settings_.retry_max);
   b.is_over = false;
   ++b.failures;
+  expires_by(b.until);
+}
+
+void placement_driver::expires_by(time_point_ns at) {
+  expiry_ = expiry_ ? std::min(*expiry_, at) : at;
 }
 
 /// The experts of an order, `but` for some, are not there. They are not tried again there for a
@@ -257,6 +344,7 @@ void placement_driver::fail(const order& failed,
     const copy* c = find(*i, group);
     if (c != nullptr && c->is == state::ordered)
       copies_[*i].erase(copies_[*i].begin() + (c - copies_[*i].data()));
+    touch(*i);
     put_off(barred_[{*i, group}]);
   }
   is_stale_ = true;
@@ -294,50 +382,33 @@ std::optional<time_point_ns> placement_driver::next_due() const {
   if (is_stale_ && is_open_ && !copies_.empty()) next = now_;
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
   if (flip_due_) no_later(*flip_due_);
-  for (const auto& [key, open] : orders_) no_later(open.since + settings_.load_patience);
-  for (const auto& [key, b] : barred_) {
-    if (!b.is_final && !b.is_over) no_later(b.until);
-  }
-  for (const auto& [group, b] : silent_) {
-    if (!b.is_over) no_later(b.until);
-  }
+  if (expiry_) no_later(*expiry_);
   return next;
 }
 
 placement_summary placement_driver::summary() const {
+  const placement_index& all = counts();
   placement_summary s;
   s.epoch = published_;
   s.experts = copies_.size();
-  s.copies_least = copies_.empty() ? 0 : copies_.front().size();
+  s.copies_least = all.mapped_least();
   s.unplaceable = unplaceable_;
   s.short_of = short_of_;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    std::size_t mapped = 0;
-    for (const copy& c : copies_[i]) {
-      mapped += c.is_mapped ? 1 : 0;
-      s.loads_open += c.is == state::ordered ? 1 : 0;
-    }
-    s.copies_least = std::min(s.copies_least, mapped);
-    s.without_copy += mapped == 0 ? 1 : 0;
-    for (const experts::replica& r : target_[i]) {
-      const copy* c = find(i, r.group);
-      s.loads_left += c == nullptr || c->is != state::held ? 1 : 0;
-    }
-  }
+  s.loads_open = all.ordered();
+  s.loads_left = all.left();
+  s.without_copy = all.lost().size();
   return s;
 }
 
 node_copies placement_driver::copies_on(node_id node) const {
   node_copies n;
-  for (const auto& list : copies_) {
-    for (const copy& c : list) {
-      const auto at = seats_.find(c.group);
-      if (at == seats_.end() || at->second.who.node != node) continue;
-      n.held += c.is == state::held ? 1 : 0;
-      n.mapped += c.is_mapped ? 1 : 0;
-      n.leaving += c.is == state::leaving ? 1 : 0;
-      n.loading += c.is == state::ordered ? 1 : 0;
-    }
+  for (const auto& [group, s] : seats_) {
+    if (s.who.node != node) continue;
+    const placement_index::tally& t = counts().of(group);
+    n.held += t.held;
+    n.mapped += t.mapped;
+    n.leaving += t.leaving;
+    n.loading += t.ordered;
   }
   return n;
 }
@@ -348,7 +419,7 @@ std::vector<copy_view> placement_driver::copies_of(layer_index layer, expert_ind
   if (!i) return all;
   for (const copy& c : copies_[*i]) {
     const auto at = seats_.find(c.group);
-    if (c.is == state::released || at == seats_.end()) continue;
+    if (at == seats_.end()) continue;
     const copy_state is = c.is == state::ordered   ? copy_state::loading
                           : c.is == state::leaving ? copy_state::leaving
                           : c.is_mapped            ? copy_state::serving

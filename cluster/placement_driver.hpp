@@ -14,6 +14,7 @@
 #pragma once
 
 #include "cluster/elastic/elastic.hpp"
+#include "cluster/placement_index.hpp"
 #include "cluster/placement_types.hpp"
 
 #include <functional>
@@ -22,6 +23,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -100,7 +102,7 @@ public:
   const std::map<group_id, seat>& seats() const noexcept { return seats_; }
 
 private:
-  enum class state : std::uint8_t { ordered, held, leaving, released };
+  using state = expert_digest::kind;
   struct copy {
     group_id group;
     state is = state::ordered;
@@ -126,20 +128,30 @@ private:
   };
   using slot_key = std::pair<group_id, layer_index>;
   using barred_key = std::pair<std::size_t, group_id>;
+  using order_list = std::map<slot_key, order>;
 
   std::optional<std::size_t> index_of(layer_index layer, std::uint32_t expert) const;
   layer_index layer_of(std::size_t i) const;
   std::uint32_t expert_of(std::size_t i) const;
   std::string named(std::size_t i) const;
+  /// The expert has changed: what is counted of it follows before the next look.
+  void touch(std::size_t i) const;
+  void touch_all() const;
+  void refresh() const;
+  expert_digest digest_of(std::size_t i) const;
+  void measure_goal(std::size_t i, expert_digest& d) const;
+  const placement_index& counts() const;
+  bool was_released(std::size_t i, group_id group) const;
+  bool note_seats(const std::map<group_id, seat>& next);
   copy* find(std::size_t i, group_id group);
   const copy* find(std::size_t i, group_id group) const;
   bool is_wanted(std::size_t i, group_id group) const;
-  bool is_lost(std::size_t i) const;
   bool agrees(std::size_t i, group_id group, std::uint64_t check);
   std::size_t nodes_holding(std::size_t i, node_id besides) const;
   const expert_wish& wish_of(std::size_t i) const;
   std::uint32_t wanted(std::size_t i) const;
   const std::vector<experts::replica>* goal_of(std::size_t i) const;
+  void add_limits(repair_input& to) const;
   void add_wishes(repair_input& to) const;
   void add_goal(repair_input& to) const;
   std::optional<group_id> group_for(std::size_t i, node_id node) const;
@@ -148,7 +160,9 @@ private:
                       const transport::wire::placed& answer,
                       const std::map<std::uint32_t, std::uint64_t>& held);
   void note_held(std::size_t i, group_id group, std::uint64_t check);
+  order_list::iterator end_order(order_list::iterator at);
   void put_off(bar& b);
+  void expires_by(time_point_ns at);
   void fail(const order& failed, const std::set<std::uint32_t>& but, const std::string& why);
   void leave(copy& c);
   void revive();
@@ -160,11 +174,11 @@ private:
   void bar_unfetchable(repair_input& input) const;
   void plan();
   void give_orders(time_point_ns now, std::vector<placement_message>& out);
-  std::vector<std::size_t> needs(bool first_copies) const;
+  bool add_order(std::size_t i, group_id group, std::map<slot_key, transport::wire::load>& made);
   std::vector<node_id> sources_of(std::size_t i, node_id to) const;
-  bool is_complete(std::size_t i) const;
-  bool is_complete() const;
+  bool is_complete() const { return counts().incomplete() == 0; }
   bool is_due(std::size_t i) const;
+  duration_ns flip_gap() const;
   bool use_target(std::size_t i);
   bool flip();
   bool flip_lost();
@@ -179,13 +193,20 @@ private:
   std::map<group_id, seat> seats_;
   std::map<node_id, reader> readers_;
   std::vector<std::vector<copy>> copies_;  // by expert
-  std::vector<std::uint64_t> checks_;      // by expert; 0: not known yet
-  experts::replica_lists target_;          // by expert
+  // Released copies: what comes late from them is no news, and what is still there goes again.
+  std::unordered_map<group_id, expert_set> released_;
+  std::vector<std::uint64_t> checks_;  // by expert; 0: not known yet
+  experts::replica_lists target_;      // by expert
   std::optional<placement_goal> goal_;
   std::map<std::size_t, expert_wish> wishes_;  // by expert
-  std::map<slot_key, order> orders_;
+  mutable placement_index index_;
+  mutable std::vector<std::size_t> touched_;  // experts, each once
+  mutable std::vector<bool> is_touched_;      // by expert
+  mutable std::optional<bool> goal_knows_all_;
+  order_list orders_;
   std::map<barred_key, bar> barred_;
   std::map<group_id, bar> silent_;  // groups that did not answer: they get nothing new for a while
+  std::optional<time_point_ns> expiry_;   // of an order or a bar, or before the first
   std::vector<placement_message> again_;  // repeats, for the next step
   std::vector<std::string> news_;
   epoch plan_epoch_;

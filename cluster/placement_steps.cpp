@@ -42,68 +42,69 @@ std::vector<placement_message> placement_driver::step(time_point_ns now) {
 
 /// A copy on its way out stays where its expert has no other.
 void placement_driver::revive() {
-  for (auto& list : copies_) {
-    const bool is_held =
-        std::any_of(list.begin(), list.end(), [](const copy& c) { return c.is == state::held; });
-    const auto i = static_cast<std::size_t>(&list - copies_.data());
-    if (is_held || wanted(i) == 0) continue;
+  counts().revivable().each([this](std::size_t i) {
+    auto& list = copies_[i];
     const auto at = std::find_if(
         list.begin(), list.end(), [](const copy& c) { return c.is == state::leaving; });
-    if (at == list.end()) continue;
     const auto b = barred_.find({i, at->group});
-    if (b != barred_.end() && b->second.is_final) continue;
+    if (b != barred_.end() && b->second.is_final) return;
     at->is = state::held;
+    touch(i);
     has_found_ = is_stale_ = true;
-  }
+  });
 }
 
 /// Experts without a copy in the map get those that are there.
 void placement_driver::use_held() {
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    if (!is_lost(i)) continue;
+  counts().lost().each([this](std::size_t i) {
     for (copy& c : copies_[i]) {
       if (c.is != state::held) continue;
       c.is_mapped = true;
       has_changed_ = true;
+      touch(i);
     }
-  }
+  });
 }
 
 void placement_driver::expire(time_point_ns now) {
+  if (!expiry_ || now < *expiry_) return;
+  expiry_.reset();
   for (auto at = orders_.begin(); at != orders_.end();) {
-    if (at->second.since + settings_.load_patience > now) {
+    const time_point_ns until = at->second.since + settings_.load_patience;
+    if (until > now) {
+      expires_by(until);
       ++at;
       continue;
     }
     const order late = std::move(at->second);
-    at = orders_.erase(at);
+    at = end_order(at);
     put_off(silent_[late.message.group]);
     fail(late, {}, "no answer within " + std::to_string(seconds(settings_.load_patience)) + " s");
   }
-  for (auto& [key, b] : barred_) {
-    if (b.is_final || b.is_over || b.until > now) continue;
-    b.is_over = true;
-    is_stale_ = true;
-  }
-  for (auto& [group, b] : silent_) {
-    if (b.is_over || b.until > now) continue;
-    b.is_over = true;
-    is_stale_ = true;
-  }
+  const auto end_bar = [&](bar& b) {
+    if (b.is_final || b.is_over) return;
+    b.is_over = b.until <= now;
+    if (b.is_over)
+      is_stale_ = true;
+    else
+      expires_by(b.until);
+  };
+  for (auto& [key, b] : barred_) end_bar(b);
+  for (auto& [group, b] : silent_) end_bar(b);
 }
 
 /// Copies beyond the wanted ones, left by a plan that was given up half-way, go at once from the
 /// fullest groups: their room may be needed for what the next plan loads. All that stay are used.
 void placement_driver::trim() {
   std::map<group_id, std::size_t> held;
-  for (const auto& list : copies_) {
-    for (const copy& c : list) held[c.group] += c.is == state::held ? 1 : 0;
-  }
+  for (const auto& [group, s] : seats_) held[group] = counts().of(group).held;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    if (goal_of(i) != nullptr) continue;  // the plan gives up what the goal does not name
+    // The plan gives up what the goal does not name.
+    if (copies_[i].size() <= wanted(i) || goal_of(i) != nullptr) continue;
     while (copy* surplus = surplus_of(i, held)) {
       --held[surplus->group];
       leave(*surplus);
+      touch(i);
     }
   }
 }
@@ -140,29 +141,31 @@ repair_input placement_driver::planning_input() const {
   input.copies = settings_.copies;
   input.moves_max = settings_.moves_max;
   input.present.resize(copies_.size());
-  std::map<group_id, std::size_t> leaving;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    for (const copy& c : copies_[i]) {
+    for (const copy& c : copies_[i])
       if (c.is == state::held)
         input.present[i].push_back({.group = c.group, .share = goal_ ? c.share : 1});
-      if (c.is == state::leaving) ++leaving[c.group];
-    }
   }
   for (const auto& [group, s] : seats_) {
     holder h = s.who;
-    h.capacity -= std::min(h.capacity, leaving[group]);
+    h.capacity -= std::min(h.capacity, counts().of(group).leaving);
     const auto mute = silent_.find(group);
     h.accepts_new = h.accepts_new && (mute == silent_.end() || mute->second.is_over);
     input.holders.push_back(h);
   }
+  add_limits(input);
+  add_goal(input);
+  return input;
+}
+
+/// What was asked for one by one, and what is not to be made now.
+void placement_driver::add_limits(repair_input& input) const {
   for (const auto& [key, b] : barred_) {
     if (b.is_over) continue;
     input.barred.push_back({key.second, layer_of(key.first), expert_index{expert_of(key.first)}});
   }
   bar_unfetchable(input);
   add_wishes(input);
-  add_goal(input);
-  return input;
 }
 
 /// Who has no checkpoint waits until an expert is held somewhere. Where nobody has one, loads fail
@@ -171,7 +174,7 @@ void placement_driver::bar_unfetchable(repair_input& input) const {
   std::vector<group_id> fetching;
   for (const auto& [group, s] : seats_)
     if (!s.has_weights) fetching.push_back(group);
-  if (fetching.size() == seats_.size()) return;
+  if (fetching.empty() || fetching.size() == seats_.size()) return;
   for (std::size_t i = 0; i < copies_.size(); ++i) {
     const bool is_somewhere = std::any_of(copies_[i].begin(), copies_[i].end(), [](const copy& c) {
       return c.is == state::held || c.is == state::leaving;
@@ -198,32 +201,18 @@ void placement_driver::plan() {
                     std::to_string(copies_.size()) +
                     " experts: add expert nodes, or memory to those that are there");
   }
+  for (std::size_t i = 0; i < copies_.size(); ++i)
+    if (target_[i] != made->target[i]) touch(i);
   target_ = std::move(made->target);
   for (const expert_copy& e : made->evictions) {
     const auto i = index_of(e.layer, e.expert.value);
     ATOLL_ASSERT(i);
-    if (copy* c = find(*i, e.group); c != nullptr && c->is == state::held) leave(*c);
+    if (copy* c = find(*i, e.group); c != nullptr && c->is == state::held) {
+      leave(*c);
+      touch(*i);
+    }
   }
   if (!made->loads.empty()) plan_epoch_ = epochs_();
-}
-
-/// Experts with a copy to order, of which `first_copies`: those without any that is held or
-/// ordered.
-std::vector<std::size_t> placement_driver::needs(bool first_copies) const {
-  std::vector<std::size_t> all;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    const bool is_first = std::none_of(copies_[i].begin(), copies_[i].end(), [](const copy& c) {
-      return c.is == state::held || c.is == state::ordered;
-    });
-    if (is_first != first_copies) continue;
-    const bool is_complete =
-        std::all_of(target_[i].begin(), target_[i].end(), [&](const experts::replica& r) {
-          const copy* c = find(i, r.group);
-          return c != nullptr && c->is != state::released;
-        });
-    if (!is_complete) all.push_back(i);
-  }
-  return all;
 }
 
 /// Other nodes with the weights, by number from the receiver's on, so that receivers spread.
@@ -243,48 +232,20 @@ std::vector<node_id> placement_driver::sources_of(std::size_t i, node_id to) con
   return all;
 }
 
+/// Only groups for which something has changed are looked at: the others are as busy, or as full,
+/// as they were. Experts without any copy come first, each with one.
 void placement_driver::give_orders(time_point_ns now, std::vector<placement_message>& out) {
-  // Most calls find all groups busy: that is seen before anything is looked up in a tree.
-  struct burden {
-    std::size_t used = 0, open = 0, made = 0;
-  };
-  std::unordered_map<group_id, burden> burdens;
-  const auto weigh = [&] {
-    for (const auto& list : copies_)
-      for (const copy& c : list) burdens[c.group].used += c.is == state::released ? 0 : 1;
-    for (const auto& [key, o] : orders_) ++burdens[key.first].open;
-  };
+  refresh();
+  std::vector<std::pair<std::size_t, group_id>> waiting;
+  for (const group_id group : index_.take_woken())
+    index_.pending(group).each([&](std::size_t i) { waiting.emplace_back(i, group); });
+  std::sort(waiting.begin(), waiting.end());
   std::map<slot_key, wire::load> made;
   for (const bool first_copies : {true, false}) {
-    const std::vector<std::size_t> needy = needs(first_copies);
-    if (!needy.empty() && burdens.empty()) weigh();
-    for (const std::size_t i : needy) {
-      for (const experts::replica& r : target_[i]) {
-        burden& b = burdens[r.group];
-        if (b.open >= settings_.orders_open && b.made == 0) continue;
-        copy* c = find(i, r.group);
-        if (c != nullptr && c->is != state::released) continue;
-        const auto at = seats_.find(r.group);
-        if (at == seats_.end() || b.used >= at->second.who.capacity) continue;
-        const slot_key key{r.group, layer_of(i)};
-        if (orders_.count(key) > 0) continue;
-        const auto sources = sources_of(i, at->second.who.node);
-        const auto known = made.find(key);
-        if (known == made.end()) {
-          if (b.open >= settings_.orders_open) continue;
-          ++b.open;
-          ++b.made;
-          made.emplace(key, wire::load{plan_epoch_, r.group, layer_of(i), {}, sources});
-        } else if (known->second.sources != sources ||
-                   known->second.experts.size() >= settings_.order_experts) {
-          continue;
-        }
-        made.at(key).experts.push_back(expert_of(i));
-        ++b.used;
-        if (c == nullptr) c = &copies_[i].emplace_back(copy{.group = r.group});
-        *c = copy{.group = r.group, .is = state::ordered};
-        if (first_copies) break;
-      }
+    std::optional<std::size_t> has_one;
+    for (const auto& [i, group] : waiting) {
+      if (first_copies && (!index_.of(i).is_first || has_one == i)) continue;
+      if (add_order(i, group, made)) has_one = i;
     }
   }
   for (auto& [key, message] : made) {
@@ -292,36 +253,61 @@ void placement_driver::give_orders(time_point_ns now, std::vector<placement_mess
     const node_id to = seats_.at(key.first).who.node;
     out.push_back({to, message});
     orders_.emplace(key, order{std::move(message), to, now});
+    index_.add_order(key.first, 1);
+    expires_by(now + settings_.load_patience);
   }
 }
 
-bool placement_driver::is_complete(std::size_t i) const {
-  return std::all_of(target_[i].begin(), target_[i].end(), [&](const experts::replica& r) {
-    const copy* c = find(i, r.group);
-    return c != nullptr && c->is == state::held;
-  });
-}
-
-bool placement_driver::is_complete() const {
-  for (std::size_t i = 0; i < copies_.size(); ++i)
-    if (!is_complete(i)) return false;
+bool placement_driver::add_order(std::size_t i,
+                                 group_id group,
+                                 std::map<slot_key, wire::load>& made) {
+  const auto at = seats_.find(group);
+  const slot_key key{group, layer_of(i)};
+  if (find(i, group) != nullptr || at == seats_.end() || orders_.count(key) > 0) return false;
+  std::size_t ordered = 0, opened = 0;
+  for (auto m = made.lower_bound({group, {}}); m != made.end() && m->first.first == group; ++m) {
+    ordered += m->second.experts.size();
+    ++opened;
+  }
+  const placement_index::tally& has = index_.of(group);
+  if (has.used() + ordered >= at->second.who.capacity) return false;
+  const auto sources = sources_of(i, at->second.who.node);
+  const auto known = made.find(key);
+  if (known == made.end()) {
+    if (has.orders + opened >= settings_.orders_open) return false;
+    made.emplace(key, wire::load{plan_epoch_, group, layer_of(i), {}, sources});
+  } else if (known->second.sources != sources ||
+             known->second.experts.size() >= settings_.order_experts) {
+    return false;
+  }
+  made.at(key).experts.push_back(expert_of(i));
+  if (const auto gone = released_.find(group); gone != released_.end()) gone->second.set(i, false);
+  copies_[i].push_back({.group = group});
+  touch(i);
   return true;
 }
 
-/// Whether use_target() would change the map.
+/// Maps take time to build and to send: some 20 ns an entry and reader, of which there may be a
+/// million; so large ones are a fiftieth of the time.
+duration_ns placement_driver::flip_gap() const {
+  const auto entries = static_cast<std::int64_t>(counts().mapped() * readers_.size());
+  return std::max(settings_.flip_gap, duration_ns{1000 * entries});
+}
+
+/// Whether use_target() would change something.
 bool placement_driver::is_due(std::size_t i) const {
   return std::any_of(copies_[i].begin(), copies_[i].end(), [&](const copy& c) {
     if (c.is != state::held) return false;
     const auto at = std::find_if(
         target_[i].begin(), target_[i].end(), [&](const auto& r) { return r.group == c.group; });
-    if (at == target_[i].end()) return c.is_mapped;
-    return !c.is_mapped || c.share != at->share;
+    return at == target_[i].end() || !c.is_mapped || c.share != at->share;
   });
 }
 
 /// The target of an expert becomes its part of the map. False if it is already.
 bool placement_driver::use_target(std::size_t i) {
   bool is_new = false;
+  touch(i);
   for (copy& c : copies_[i]) {
     if (c.is != state::held) continue;
     const auto at = std::find_if(
@@ -347,13 +333,10 @@ bool placement_driver::flip() {
   const bool is_last = is_complete();
   const bool is_first = published_ == epoch{} && !is_resumed_;
   if (is_first && !is_last) return false;
-  const bool is_early = !is_last && flipped_at_ && now_ < *flipped_at_ + settings_.flip_gap;
+  const bool is_early = !is_last && flipped_at_ && now_ < *flipped_at_ + flip_gap();
   bool is_new = false;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    if (!is_last && !is_complete(i)) continue;
-    if (is_early && is_due(i)) flip_due_ = *flipped_at_ + settings_.flip_gap;
-    if (!is_early) is_new = use_target(i) || is_new;
-  }
+  if (is_early && !counts().due().is_empty()) flip_due_ = *flipped_at_ + flip_gap();
+  if (!is_early) counts().due().each([&](std::size_t i) { is_new = use_target(i) || is_new; });
   if (is_new) flipped_at_ = now_;
   // A plan is bounded; there may be more to do.
   is_stale_ = is_stale_ || (is_last && has_changed_);
@@ -363,20 +346,24 @@ bool placement_driver::flip() {
 /// Experts without a copy in the map do not wait for the whole plan, only for each other.
 bool placement_driver::flip_lost() {
   if (published_ == epoch{} && !is_resumed_) return false;
-  std::vector<copy*> loaded;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    if (!is_lost(i)) continue;
+  std::vector<std::pair<std::size_t, copy*>> loaded;
+  bool is_waiting = false;
+  counts().lost().each([&](std::size_t i) {
     bool is_held = false;
     bool is_coming = false;
     for (copy& c : copies_[i]) {
       is_coming = is_coming || c.is == state::ordered;
       if (c.is != state::held || !is_wanted(i, c.group)) continue;
       is_held = true;
-      loaded.push_back(&c);
+      loaded.emplace_back(i, &c);
     }
-    if (is_coming && !is_held) return false;
+    is_waiting = is_waiting || (is_coming && !is_held);
+  });
+  if (is_waiting) return false;
+  for (const auto& [i, c] : loaded) {
+    c->is_mapped = true;
+    touch(i);
   }
-  for (copy* c : loaded) c->is_mapped = true;
   has_changed_ = has_changed_ || !loaded.empty();
   return !loaded.empty();
 }
@@ -384,35 +371,27 @@ bool placement_driver::flip_lost() {
 /// Experts without a copy in the map that are to have one.
 std::vector<wire::expert_name> placement_driver::coming() const {
   std::vector<wire::expert_name> all;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    if (!is_lost(i)) continue;
-    const auto can_hold = [&](const experts::replica& r) { return seats_.count(r.group) > 0; };
-    if (std::any_of(target_[i].begin(), target_[i].end(), can_hold))
-      all.push_back({layer_of(i), expert_of(i)});
-  }
+  counts().coming().each([&](std::size_t i) { all.push_back({layer_of(i), expert_of(i)}); });
   return all;
 }
 
 wire::place placement_driver::map_message() const {
   wire::place message;
   message.epoch = published_;
-  std::set<group_id> groups;
+  const placement_index& all = counts();
+  message.entries.reserve(all.mapped());
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    std::vector<wire::placement_entry> entries;
-    for (const copy& c : copies_[i]) {
-      if (!c.is_mapped) continue;
-      entries.push_back({layer_of(i), expert_of(i), c.group, static_cast<float>(c.share)});
-      groups.insert(c.group);
-    }
-    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-      return a.group < b.group;
-    });
-    message.entries.insert(message.entries.end(), entries.begin(), entries.end());
+    const auto first = static_cast<std::ptrdiff_t>(message.entries.size());
+    for (const copy& c : copies_[i])
+      if (c.is_mapped)
+        message.entries.push_back(
+            {layer_of(i), expert_of(i), c.group, static_cast<float>(c.share)});
+    std::sort(message.entries.begin() + first,
+              message.entries.end(),
+              [](const auto& a, const auto& b) { return a.group < b.group; });
   }
-  for (const group_id group : groups) {
-    const seat& s = seats_.at(group);
-    message.groups.push_back({group, s.who.node, s.slot});
-  }
+  for (const auto& [group, s] : seats_)
+    if (all.of(group).mapped > 0) message.groups.push_back({group, s.who.node, s.slot});
   message.coming = coming();
   return message;
 }
@@ -422,11 +401,10 @@ void placement_driver::publish(std::vector<placement_message>& out) {
   has_changed_ = false;
   published_ = plan_epoch_ > published_ ? plan_epoch_ : epochs_();
   if (first_published_ == epoch{}) first_published_ = published_;
-  for (auto& list : copies_) {
-    for (copy& c : list) {
+  counts().leaving().each([this](std::size_t i) {
+    for (copy& c : copies_[i])
       if (c.is == state::leaving && c.out_since == epoch{}) c.out_since = published_;
-    }
-  }
+  });
   const wire::place message = map_message();
   told_coming_ = message.coming;
   for (auto& [node, r] : readers_) {
@@ -442,19 +420,20 @@ void placement_driver::release(std::vector<placement_message>& out) {
   std::map<slot_key, wire::release> made;
   // A plan is carried out as a whole. An order that is older than a release would be refused.
   bool needs_plan = unplaceable_ > 0 || is_complete();
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    for (copy& c : copies_[i]) {
-      if (c.is != state::leaving || c.out_since == epoch{}) continue;
-      const bool is_used = std::any_of(readers_.begin(), readers_.end(), [&](const auto& r) {
-        return !r.second.uses_none && r.second.oldest < c.out_since;
-      });
-      if (is_used) continue;
-      c.is = state::released;
-      auto& message = made[{c.group, layer_of(i)}];
-      message.experts.push_back(expert_of(i));
+  std::optional<epoch> oldest;  // that a reader still uses
+  for (const auto& [node, r] : readers_)
+    if (!r.uses_none) oldest = oldest ? std::min(*oldest, r.oldest) : r.oldest;
+  counts().leaving().each([&](std::size_t i) {
+    std::erase_if(copies_[i], [&](const copy& c) {
+      const bool is_out = c.is == state::leaving && c.out_since != epoch{};
+      if (!is_out || (oldest && *oldest < c.out_since)) return false;
+      released_.try_emplace(c.group, copies_.size()).first->second.set(i, true);
+      made[{c.group, layer_of(i)}].experts.push_back(expert_of(i));
       needs_plan = needs_plan || is_wanted(i, c.group);
-    }
-  }
+      touch(i);
+      return true;
+    });
+  });
   for (auto& [key, message] : made) {
     message.epoch = published_;
     message.group = key.first;

@@ -14,6 +14,7 @@ void placement_driver::set_wish(layer_index layer, expert_index expert, expert_w
     wishes_.erase(*i);
   else
     wishes_[*i] = std::move(wish);
+  touch(*i);
   is_stale_ = true;
 }
 
@@ -29,11 +30,8 @@ std::optional<group_id> placement_driver::group_for(std::size_t i, node_id node)
   for (const auto& [group, s] : seats_) {
     if (s.who.node != node) continue;
     const copy* c = find(i, group);
-    const bool has_none = c == nullptr || c->is == state::released || c->is == state::leaving;
-    std::size_t used = 0;
-    for (const auto& list : copies_)
-      for (const copy& other : list) used += other.group == group ? 1 : 0;
-    const std::tuple rank{has_none, used, group};
+    const bool has_none = c == nullptr || c->is == state::leaving;
+    const std::tuple rank{has_none, counts().of(group).used(), group};
     if (!best || rank < *best) best = rank;
   }
   if (!best) return std::nullopt;
@@ -65,7 +63,10 @@ std::uint32_t placement_driver::wanted(std::size_t i) const {
 void placement_driver::set_goal(std::optional<placement_goal> goal) {
   ATOLL_ASSERT(!goal || goal->copies.size() == copies_.size());
   if (goal == goal_) return;
+  for (std::size_t i = 0; i < copies_.size(); ++i)
+    if (!goal || !goal_ || goal->copies[i] != goal_->copies[i]) touch(i);
   goal_ = std::move(goal);
+  goal_knows_all_.reset();
   is_stale_ = true;
 }
 
@@ -98,38 +99,38 @@ void placement_driver::add_goal(repair_input& to) const {
 
 bool placement_driver::goal_knows_all() const {
   if (!goal_) return false;
-  return std::all_of(seats_.begin(), seats_.end(), [&](const auto& s) {
+  if (goal_knows_all_) return *goal_knows_all_;
+  goal_knows_all_ = std::all_of(seats_.begin(), seats_.end(), [&](const auto& s) {
     const holder& h = s.second.who;
     const bool takes = h.accepts_new && h.serves && !h.drains;
     return !takes || std::binary_search(goal_->known.begin(), goal_->known.end(), s.first);
   });
+  return *goal_knows_all_;
 }
 
 goal_distance placement_driver::distance() const {
-  goal_distance d;
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    const auto* goal = goal_of(i);
-    if (goal == nullptr) continue;
-    std::size_t others = copies_[i].size();
-    std::size_t replaced = 0;  // copies of groups that cannot have them now are elsewhere
-    for (const copy& c : copies_[i]) others -= c.is == state::released ? 1 : 0;
-    for (const experts::replica& r : *goal) {
-      const auto at = seats_.find(r.group);
-      const copy* c = find(i, r.group);
-      const bool is_there = c != nullptr && c->is != state::released;
-      others -= is_there ? 1 : 0;
-      const bool takes = at != seats_.end() && at->second.who.accepts_new &&
-                         at->second.who.serves && !at->second.who.drains;
-      if (!is_there && !takes) ++replaced;
-      if (takes && (c == nullptr || !c->is_mapped)) ++d.missing;
-    }
-    d.extra += others - std::min(others, replaced);
+  return {.missing = counts().missing(), .extra = counts().extra()};
+}
+
+/// How far the expert is from its part of the goal.
+void placement_driver::measure_goal(std::size_t i, expert_digest& d) const {
+  const auto* goal = goal_of(i);
+  if (goal == nullptr) return;
+  std::size_t others = copies_[i].size();
+  std::size_t replaced = 0;  // copies of groups that cannot have them now are elsewhere
+  for (const experts::replica& r : *goal) {
+    const copy* c = find(i, r.group);
+    const bool takes = index_.of(r.group).takes;
+    if (c != nullptr) --others;
+    if (c == nullptr && !takes) ++replaced;
+    if (takes && (c == nullptr || !c->is_mapped)) ++d.missing;
   }
-  return d;
+  d.extra = static_cast<std::uint32_t>(others - std::min(others, replaced));
 }
 
 elastic_input placement_driver::facts() const {
-  const repair_input asked = planning_input();
+  repair_input asked;
+  add_limits(asked);
   elastic_input input;
   input.shape = settings_.shape;
   input.copies = settings_.copies;
@@ -158,18 +159,7 @@ elastic_input placement_driver::facts() const {
   return input;
 }
 
-bool placement_driver::is_repairing() const {
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    const std::size_t asked = wish_of(i).copies.value_or(settings_.copies);
-    std::size_t stay = 0;
-    for (const copy& c : copies_[i]) {
-      const auto at = seats_.find(c.group);
-      stay += c.is == state::held && at != seats_.end() && !at->second.who.drains ? 1 : 0;
-    }
-    if (stay < std::min(asked, target_[i].size())) return true;
-  }
-  return false;
-}
+bool placement_driver::is_repairing() const { return counts().short_ones() > 0; }
 
 std::vector<node_id> placement_driver::planned_for(layer_index layer, expert_index expert) const {
   std::vector<node_id> nodes;
@@ -188,12 +178,7 @@ std::size_t placement_driver::room_on(node_id node) const {
   std::size_t room = 0;
   for (const auto& [group, s] : seats_) {
     if (s.who.node != node) continue;
-    std::size_t used = 0;
-    for (std::size_t i = 0; i < copies_.size(); ++i) {
-      const copy* c = find(i, group);
-      const bool is_there = c != nullptr && c->is != state::released;
-      used += is_there || is_wanted(i, group) ? 1 : 0;
-    }
+    const std::size_t used = counts().of(group).used() + counts().pending(group).size();
     room += s.who.capacity - std::min(s.who.capacity, used);
   }
   return room;
