@@ -51,18 +51,29 @@ public:
   repair_plan outcome() const;
 
 private:
-  static constexpr char pinned = 1;
-  static constexpr char unwanted = 2;
+  enum class asked : std::uint8_t { nothing, pinned, unwanted };
   struct copy_at {
     std::size_t expert;
     std::size_t group;
+  };
+  /// What there is to say of an expert in a group. Of most there is nothing.
+  struct cell {
+    std::size_t group = 0;
+    std::uint32_t goal = 0;  // share, 0: none
+    asked by_hand = asked::nothing;
+    bool was = false;  // held now
+    bool is = false;   // held in the target
+    bool is_evicted = false;
+    bool is_barred = false;  // not to be put there
   };
 
   std::size_t experts() const { return input_.present.size(); }
   std::size_t groups() const { return holders_.size(); }
   std::size_t layer_of(std::size_t i) const { return i / input_.shape.experts; }
-  bool was(std::size_t i, std::size_t g) const { return was_[i * groups() + g] != 0; }
-  bool is(std::size_t i, std::size_t g) const { return is_[i * groups() + g] != 0; }
+  const cell& of(std::size_t i, std::size_t g) const;
+  cell& make(std::size_t i, std::size_t g);
+  bool was(std::size_t i, std::size_t g) const { return of(i, g).was; }
+  bool is(std::size_t i, std::size_t g) const { return of(i, g).is; }
   std::size_t in_layer(std::size_t g, std::size_t layer) const {
     return in_layer_[g * input_.shape.layers.size() + layer];
   }
@@ -80,23 +91,22 @@ private:
   std::size_t due(std::size_t i) const;
   bool has_goal() const { return !input_.goal.empty(); }
   /// The share of the copy by the goal, 0: it does not name it.
-  std::uint32_t goal_share(std::size_t i, std::size_t g) const {
-    return has_goal() ? goal_[i * groups() + g] : 0;
-  }
+  std::uint32_t goal_share(std::size_t i, std::size_t g) const { return of(i, g).goal; }
   bool in_goal(std::size_t i, std::size_t g) const { return goal_share(i, g) > 0; }
-  bool is_pinned(std::size_t i, std::size_t g) const { return asked_[i * groups() + g] == pinned; }
-  bool is_unwanted(std::size_t i, std::size_t g) const {
-    return asked_[i * groups() + g] == unwanted;
-  }
+  bool is_pinned(std::size_t i, std::size_t g) const { return of(i, g).by_hand == asked::pinned; }
   /// Whether the copy does not count, since it is to go.
-  bool goes(std::size_t i, std::size_t g) const { return holders_[g].drains || is_unwanted(i, g); }
+  bool goes(const cell& c) const {
+    return holders_[c.group].drains || c.by_hand == asked::unwanted;
+  }
+  /// Past the end where there is none.
+  std::size_t index_of(group_id group) const;
   template <class Mark>
   void mark(const std::vector<expert_copy>& copies, Mark&& as);
 
   void read_goal();
   void put(std::size_t i, std::size_t g);
   void take(std::size_t i, std::size_t g);
-  bool has_room(std::size_t i, std::size_t g) const;
+  bool has_room(const cell& c) const;
   bool node_holds(std::size_t i, node_id node, std::size_t except = none) const;
   std::size_t nodes_with(std::size_t i, bool draining_too) const;
   bool is_better(std::size_t layer, std::size_t a, std::size_t b) const;
@@ -109,18 +119,16 @@ private:
   bool even_out_totals();
   std::uint32_t share_of(std::size_t i, std::size_t g) const;
   bool is_out_of_moves() const { return input_.moves_max > 0 && moves_ >= input_.moves_max; }
+  /// Nothing can be moved from there any more.
+  bool is_stuck(std::size_t g) const { return is_out_of_moves() && fresh_[g] == 0; }
 
   const repair_input& input_;
   std::vector<holder> holders_;
-  std::vector<char> was_;              // experts x groups: held now
-  std::vector<char> is_;               // experts x groups: held in the target
-  std::vector<char> evicted_;          // experts x groups
-  std::vector<char> barred_;           // experts x groups: not to be put there
-  std::vector<char> asked_;            // experts x groups: 0, pinned or unwanted
-  std::vector<std::uint32_t> goal_;    // experts x groups: shares, none without a goal
-  std::vector<std::size_t> in_layer_;  // groups x layers: held in the target
-  std::vector<std::size_t> total_;     // held in the target
-  std::vector<std::size_t> peak_;      // held while the plan is carried out
+  std::vector<std::vector<cell>> cells_;  // by expert, each by ascending group
+  std::vector<std::size_t> in_layer_;     // groups x layers: held in the target
+  std::vector<std::size_t> total_;        // held in the target
+  std::vector<std::size_t> peak_;         // held while the plan is carried out
+  std::vector<std::size_t> fresh_;        // of the target, not held now
   std::vector<std::uint32_t> share_of_new_;
   std::vector<char> blocked_;  // layers x from x to: had nothing to move in this round of balance()
   std::size_t moves_ = 0;
@@ -131,58 +139,45 @@ private:
 planner::planner(const repair_input& input, std::vector<holder> holders)
     : input_{input},
       holders_{std::move(holders)},
-      was_(experts() * groups()),
-      is_(experts() * groups()),
-      evicted_(experts() * groups()),
-      barred_(experts() * groups()),
-      asked_(experts() * groups()),
+      cells_(experts()),
       in_layer_(groups() * input.shape.layers.size()),
       total_(groups()),
       peak_(groups()),
+      fresh_(groups()),
       share_of_new_(experts(), 1),
       doubled_copies_{groups()} {
   for (std::size_t i = 0; i < experts(); ++i) {
     std::uint64_t shares = 0;
     std::uint64_t copies = 0;
     for (const experts::replica& copy : input.present[i]) {
-      const auto at = std::lower_bound(
-          holders_.begin(), holders_.end(), copy.group, [](const holder& h, group_id group) {
-            return h.group < group;
-          });
-      if (at == holders_.end() || at->group != copy.group || !at->serves) continue;
-      const auto g = static_cast<std::size_t>(at - holders_.begin());
-      if (is(i, g)) continue;
+      const std::size_t g = index_of(copy.group);
+      if (g == groups() || !holders_[g].serves || is(i, g)) continue;
       put(i, g);
-      was_[i * groups() + g] = 1;
+      make(i, g).was = true;
+      --fresh_[g];
       shares += copy.share;
       ++copies;
     }
     if (copies > 0)
       share_of_new_[i] = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, shares / copies));
   }
-  mark(input.barred, [this](std::size_t at) { barred_[at] = 1; });
-  mark(input.pinned, [this](std::size_t at) { asked_[at] = pinned; });
-  mark(input.unwanted, [this](std::size_t at) {
-    asked_[at] = unwanted;
-    if (was_[at] == 0) barred_[at] = 1;
+  mark(input.barred, [](cell& c) { c.is_barred = true; });
+  mark(input.pinned, [](cell& c) { c.by_hand = asked::pinned; });
+  mark(input.unwanted, [](cell& c) {
+    c.by_hand = asked::unwanted;
+    c.is_barred = c.is_barred || !c.was;
   });
   read_goal();
 }
 
 void planner::read_goal() {
   if (!has_goal()) return;
-  goal_.resize(experts() * groups());
   for (std::size_t i = 0; i < experts(); ++i) {
     std::uint64_t shares = 0;
     for (const experts::replica& copy : input_.goal[i]) {
       shares += copy.share;
-      const auto at = std::lower_bound(
-          holders_.begin(), holders_.end(), copy.group, [](const holder& h, group_id group) {
-            return h.group < group;
-          });
-      if (at == holders_.end() || at->group != copy.group) continue;
-      goal_[i * groups() + static_cast<std::size_t>(at - holders_.begin())] =
-          std::max<std::uint32_t>(1, copy.share);
+      const std::size_t g = index_of(copy.group);
+      if (g < groups()) make(i, g).goal = std::max<std::uint32_t>(1, copy.share);
     }
     if (!input_.goal[i].empty())
       share_of_new_[i] =
@@ -195,9 +190,9 @@ void planner::read_goal() {
 std::size_t planner::due(std::size_t i) const {
   if (!has_goal()) return base(i);
   std::size_t waited_for = 0;
-  for (std::size_t g = 0; g < groups(); ++g) {
-    const bool comes = in_goal(i, g) && !is(i, g) && holders_[g].serves && !holders_[g].drains;
-    waited_for += comes ? 1 : 0;
+  for (const cell& c : cells_[i]) {
+    const holder& h = holders_[c.group];
+    waited_for += c.goal > 0 && !c.is && h.serves && !h.drains ? 1 : 0;
   }
   return std::max<std::size_t>(base(i), wanted(i) - std::min(waited_for, wanted(i)));
 }
@@ -207,48 +202,80 @@ void planner::mark(const std::vector<expert_copy>& copies, Mark&& as) {
   for (const expert_copy& c : copies) {
     const auto& layers = input_.shape.layers;
     const auto row = std::lower_bound(layers.begin(), layers.end(), c.layer);
-    const auto at = std::find_if(
-        holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == c.group; });
-    if (row == layers.end() || *row != c.layer || at == holders_.end()) continue;
+    const std::size_t g = index_of(c.group);
+    if (row == layers.end() || *row != c.layer || g == groups()) continue;
     const auto i = static_cast<std::size_t>(row - layers.begin()) * input_.shape.experts;
-    as((i + c.expert.value) * groups() + static_cast<std::size_t>(at - holders_.begin()));
+    as(make(i + c.expert.value, g));
   }
 }
 
+std::size_t planner::index_of(group_id group) const {
+  const auto at =
+      std::lower_bound(holders_.begin(), holders_.end(), group, [](const holder& h, group_id id) {
+        return h.group < id;
+      });
+  return at != holders_.end() && at->group == group
+             ? static_cast<std::size_t>(at - holders_.begin())
+             : groups();
+}
+
+const planner::cell& planner::of(std::size_t i, std::size_t g) const {
+  static const cell nothing;
+  const auto& cells = cells_[i];
+  const auto at = std::lower_bound(
+      cells.begin(), cells.end(), g, [](const cell& c, std::size_t id) { return c.group < id; });
+  return at != cells.end() && at->group == g ? *at : nothing;
+}
+
+planner::cell& planner::make(std::size_t i, std::size_t g) {
+  auto& cells = cells_[i];
+  const auto at = std::lower_bound(
+      cells.begin(), cells.end(), g, [](const cell& c, std::size_t id) { return c.group < id; });
+  if (at != cells.end() && at->group == g) return *at;
+  return *cells.insert(at, cell{.group = g});
+}
+
 void planner::put(std::size_t i, std::size_t g) {
-  is_[i * groups() + g] = 1;
+  cell& c = make(i, g);
+  c.is = true;
   ++in_layer_[g * input_.shape.layers.size() + layer_of(i)];
   ++total_[g];
-  if (!was(i, g)) ++peak_[g];
+  if (c.was) return;
+  ++peak_[g];
+  ++fresh_[g];
 }
 
 void planner::take(std::size_t i, std::size_t g) {
-  is_[i * groups() + g] = 0;
+  cell& c = make(i, g);
+  c.is = false;
   --in_layer_[g * input_.shape.layers.size() + layer_of(i)];
   --total_[g];
-  if (!was(i, g)) --peak_[g];
+  if (c.was) return;
+  --peak_[g];
+  --fresh_[g];
 }
 
-bool planner::has_room(std::size_t i, std::size_t g) const {
-  return was(i, g) || (peak_[g] < holders_[g].capacity && barred_[i * groups() + g] == 0);
+bool planner::has_room(const cell& c) const {
+  return c.was || (peak_[c.group] < holders_[c.group].capacity && !c.is_barred);
 }
 
 /// Whether a group of that node that does not drain, other than `except`, is to hold the expert.
 bool planner::node_holds(std::size_t i, node_id node, std::size_t except) const {
-  for (std::size_t g = 0; g < groups(); ++g) {
-    if (g != except && is(i, g) && holders_[g].node == node && !goes(i, g)) return true;
-  }
-  return false;
+  return std::any_of(cells_[i].begin(), cells_[i].end(), [&](const cell& c) {
+    return c.group != except && c.is && holders_[c.group].node == node && !goes(c);
+  });
 }
 
 std::size_t planner::nodes_with(std::size_t i, bool draining_too) const {
-  std::vector<node_id> nodes;
-  for (std::size_t g = 0; g < groups(); ++g) {
-    if (!is(i, g) || (goes(i, g) && !draining_too)) continue;
-    if (std::find(nodes.begin(), nodes.end(), holders_[g].node) == nodes.end())
-      nodes.push_back(holders_[g].node);
+  std::size_t nodes = 0;
+  const auto counts = [&](const cell& c) { return c.is && (draining_too || !goes(c)); };
+  for (auto c = cells_[i].begin(); c != cells_[i].end(); ++c) {
+    const bool is_known = std::any_of(cells_[i].begin(), c, [&](const cell& other) {
+      return counts(other) && holders_[other.group].node == holders_[c->group].node;
+    });
+    nodes += counts(*c) && !is_known ? 1 : 0;
   }
-  return nodes.size();
+  return nodes;
 }
 
 /// Whether a new expert of the layer should rather go to a than to b, a < b.
@@ -263,11 +290,19 @@ bool planner::is_better(std::size_t layer, std::size_t a, std::size_t b) const {
 /// Adds a copy of the expert where there is room. False if there is none on a further node.
 bool planner::place(std::size_t i) {
   std::size_t best = none;
+  bool is_best_in_goal = false;
+  auto next = cells_[i].begin();
   for (std::size_t g = 0; g < groups(); ++g) {
-    if (!accepts(g) || is(i, g) || !has_room(i, g) || node_holds(i, holders_[g].node)) continue;
-    const bool is_first = best == none || (in_goal(i, g) && !in_goal(i, best));
-    const bool is_equal = best != none && in_goal(i, g) == in_goal(i, best);
-    if (is_first || (is_equal && !is_better(layer_of(i), best, g))) best = g;
+    const bool is_known = next != cells_[i].end() && next->group == g;
+    const cell c = is_known ? *next++ : cell{.group = g};
+    if (!accepts(g) || c.is || !has_room(c)) continue;
+    const bool is_in_goal = c.goal > 0;
+    const bool is_first = best == none || (is_in_goal && !is_best_in_goal);
+    const bool is_equal = best != none && is_in_goal == is_best_in_goal;
+    if (!is_first && (!is_equal || is_better(layer_of(i), best, g))) continue;
+    if (node_holds(i, holders_[g].node)) continue;
+    best = g;
+    is_best_in_goal = is_in_goal;
   }
   if (best == none) return false;
   put(i, best);
@@ -282,8 +317,8 @@ std::optional<planner::copy_at> planner::next_doubled() {
     while (doubled_from_ < experts()) {
       const std::size_t i = doubled_from_++;
       std::vector<std::size_t> holding;
-      for (std::size_t g = 0; g < groups(); ++g)
-        if (is(i, g) && was(i, g)) holding.push_back(g);
+      for (const cell& c : cells_[i])
+        if (c.is && c.was) holding.push_back(c.group);
       if (holding.size() != doubled_copies_) continue;
       std::size_t best = none;
       for (const std::size_t g : holding) {
@@ -298,11 +333,11 @@ std::optional<planner::copy_at> planner::next_doubled() {
 
 bool planner::place_by_eviction(std::size_t i) {
   const std::optional<copy_at> doubled = next_doubled();
-  if (!doubled || barred_[i * groups() + doubled->group] != 0) return false;
-  const std::size_t at = doubled->expert * groups() + doubled->group;
+  if (!doubled || of(i, doubled->group).is_barred) return false;
   take(doubled->expert, doubled->group);
-  was_[at] = 0;
-  evicted_[at] = 1;
+  cell& given_up = make(doubled->expert, doubled->group);
+  given_up.was = false;
+  given_up.is_evicted = true;
   --peak_[doubled->group];
   put(i, doubled->group);
   return true;
@@ -310,7 +345,7 @@ bool planner::place_by_eviction(std::size_t i) {
 
 /// As experts::spread_evenly does over the groups that accept, if all is empty and it fits.
 void planner::place_fresh() {
-  if (std::any_of(is_.begin(), is_.end(), [](char held) { return held != 0; })) return;
+  if (std::any_of(total_.begin(), total_.end(), [](std::size_t held) { return held != 0; })) return;
   if (!input_.barred.empty() || has_goal()) return;
   std::vector<experts::group_place> places;
   std::vector<std::size_t> group_at;
@@ -324,15 +359,18 @@ void planner::place_fresh() {
       static_cast<std::uint32_t>(std::min<std::size_t>(input_.copies, places.size()));
   const auto map = experts::spread_evenly(epoch{}, input_.shape, places, copies);
   if (map.has_error()) return;  // no group at all: everything is unplaceable
-  for (std::size_t at = 0; at < group_at.size(); ++at) {
-    const group_id group{static_cast<std::uint32_t>(at)};
-    if (map->held_by(group).size() > holders_[group_at[at]].capacity) return;
-  }
-  for (std::size_t i = 0; i < experts(); ++i) {
-    const expert_index expert{static_cast<std::uint32_t>(i % input_.shape.experts)};
-    for (const auto& copy : map->replicas(input_.shape.layers[layer_of(i)], expert))
-      put(i, group_at[copy.group.value]);
-  }
+  const auto each = [&](auto&& does) {
+    for (std::size_t i = 0; i < experts(); ++i) {
+      const expert_index expert{static_cast<std::uint32_t>(i % input_.shape.experts)};
+      for (const auto& copy : map->replicas(input_.shape.layers[layer_of(i)], expert))
+        does(i, copy.group.value);
+    }
+  };
+  std::vector<std::size_t> held(group_at.size());
+  each([&](std::size_t, std::size_t at) { ++held[at]; });
+  for (std::size_t at = 0; at < group_at.size(); ++at)
+    if (held[at] > holders_[group_at[at]].capacity) return;
+  each([&](std::size_t i, std::size_t at) { put(i, group_at[at]); });
 }
 
 void planner::fill_holes() {
@@ -342,14 +380,16 @@ void planner::fill_holes() {
 
 void planner::place_pinned() {
   for (std::size_t i = 0; i < experts(); ++i) {
-    for (std::size_t g = 0; g < groups(); ++g) {
-      const bool is_due = is_pinned(i, g) && !is(i, g) && accepts(g) && has_room(i, g);
-      if (!is_due || node_holds(i, holders_[g].node)) continue;
-      put(i, g);
+    for (std::size_t at = 0; at < cells_[i].size(); ++at) {
+      const cell c = cells_[i][at];
+      const bool is_due = c.by_hand == asked::pinned && !c.is && accepts(c.group) && has_room(c);
+      if (!is_due || node_holds(i, holders_[c.group].node)) continue;
+      put(i, c.group);
       // In place of a copy that this plan put elsewhere.
-      for (std::size_t other = 0; other < groups(); ++other) {
-        const bool is_spare = is(i, other) && !was(i, other) && !is_pinned(i, other);
-        if (is_spare && nodes_with(i, false) > wanted(i)) take(i, other);
+      for (std::size_t other = 0; other < cells_[i].size(); ++other) {
+        const cell& o = cells_[i][other];
+        const bool is_spare = o.is && !o.was && o.by_hand != asked::pinned;
+        if (is_spare && nodes_with(i, false) > wanted(i)) take(i, o.group);
       }
     }
   }
@@ -374,11 +414,11 @@ void planner::place_goal() {
   for (std::size_t i = 0; i < experts(); ++i) {
     for (const experts::replica& copy : input_.goal[i]) {
       if (is_out_of_moves()) return;
-      const auto at = std::find_if(
-          holders_.begin(), holders_.end(), [&](const holder& h) { return h.group == copy.group; });
-      if (at == holders_.end()) continue;
-      const auto g = static_cast<std::size_t>(at - holders_.begin());
-      const bool is_free = accepts(g) && !is(i, g) && !is_unwanted(i, g) && has_room(i, g);
+      const std::size_t g = index_of(copy.group);
+      if (g == groups()) continue;
+      const cell& c = of(i, g);
+      const bool is_free = accepts(g) && !c.is && c.by_hand != asked::unwanted &&
+                           (c.was || (peak_[g] < holders_[g].capacity && !c.is_barred));
       if (!is_free || node_holds(i, holders_[g].node)) continue;
       put(i, g);
       ++moves_;
@@ -391,10 +431,11 @@ void planner::give_up_others() {
   if (!has_goal()) return;
   for (std::size_t i = 0; i < experts(); ++i) {
     if (input_.goal[i].empty()) continue;
-    for (std::size_t g = groups(); g-- > 0;) {
-      if (!is(i, g) || in_goal(i, g) || is_pinned(i, g) || goes(i, g)) continue;
-      take(i, g);
-      if (nodes_with(i, false) < wanted(i)) put(i, g);
+    for (std::size_t at = cells_[i].size(); at-- > 0;) {
+      const cell& c = cells_[i][at];
+      if (!c.is || c.goal > 0 || c.by_hand == asked::pinned || goes(c)) continue;
+      take(i, c.group);
+      if (nodes_with(i, false) < wanted(i)) put(i, c.group);
     }
   }
 }
@@ -404,21 +445,25 @@ void planner::finish_drains() {
     const std::size_t kept = nodes_with(i, false);
     const bool is_enough = kept >= wanted(i);
     const bool may_drain = is_enough || (kept > 0 && !is_out_of_moves());
-    for (std::size_t g = 0; g < groups(); ++g) {
-      const bool leaves = (holders_[g].drains && may_drain) || (is_unwanted(i, g) && is_enough);
-      if (leaves && is(i, g)) take(i, g);
+    for (const cell& c : cells_[i]) {
+      const bool leaves =
+          (holders_[c.group].drains && may_drain) || (c.by_hand == asked::unwanted && is_enough);
+      if (leaves && c.is) take(i, c.group);
     }
   }
 }
 
 bool planner::may_move(std::size_t i, std::size_t from, std::size_t to) const {
-  const bool is_allowed = !was(i, from) || !is_out_of_moves();
-  const bool was_asked = asked_[i * groups() + from] != 0 || asked_[i * groups() + to] != 0;
-  return is_allowed && !was_asked && is(i, from) && !is(i, to) && has_room(i, to) &&
+  const cell& here = of(i, from);
+  if (!here.is || (here.was && is_out_of_moves()) || here.by_hand != asked::nothing) return false;
+  const cell& there = of(i, to);
+  const bool has_room = there.was || (peak_[to] < holders_[to].capacity && !there.is_barred);
+  return there.by_hand == asked::nothing && !there.is && has_room &&
          !node_holds(i, holders_[to].node, from);
 }
 
 bool planner::try_move(std::size_t layer, std::size_t from, std::size_t to) {
+  if (is_stuck(from)) return false;
   char& is_blocked = blocked_[(layer * groups() + from) * groups() + to];
   if (is_blocked != 0) return false;
   for (std::size_t e = 0; e < input_.shape.experts; ++e) {
@@ -443,7 +488,7 @@ bool planner::even_out(std::size_t layer) {
   });
   for (std::size_t high = groups(); high-- > 0;) {
     const std::size_t from = order[high];
-    if (holders_[from].drains) continue;
+    if (holders_[from].drains || is_stuck(from)) continue;
     for (const std::size_t to : order) {
       if (in_layer(from, layer) <= in_layer(to, layer) + input_.copies) break;
       if (accepts(to) && try_move(layer, from, to)) return true;
@@ -461,7 +506,7 @@ bool planner::even_out_totals() {
   });
   for (std::size_t high = groups(); high-- > 0;) {
     const std::size_t from = order[high];
-    if (holders_[from].drains) continue;
+    if (holders_[from].drains || is_stuck(from)) continue;
     for (const std::size_t to : order) {
       if (total_[from] <= total_[to] + input_.copies) break;
       if (!accepts(to)) continue;
@@ -501,13 +546,13 @@ repair_plan planner::outcome() const {
   for (std::size_t i = 0; i < experts(); ++i) {
     const layer_index layer = input_.shape.layers[layer_of(i)];
     const expert_index expert{static_cast<std::uint32_t>(i % input_.shape.experts)};
-    for (std::size_t g = 0; g < groups(); ++g) {
-      const expert_copy copy{.group = holders_[g].group, .layer = layer, .expert = expert};
-      if (evicted_[i * groups() + g] != 0) plan.evictions.push_back(copy);
-      if (is(i, g) && !was(i, g)) plan.loads.push_back(copy);
-      if (!is(i, g) && was(i, g)) plan.releases.push_back(copy);
-      if (!is(i, g)) continue;
-      plan.target[i].push_back({.group = copy.group, .share = share_of(i, g)});
+    for (const cell& c : cells_[i]) {
+      const expert_copy copy{.group = holders_[c.group].group, .layer = layer, .expert = expert};
+      if (c.is_evicted) plan.evictions.push_back(copy);
+      if (c.is && !c.was) plan.loads.push_back(copy);
+      if (!c.is && c.was) plan.releases.push_back(copy);
+      if (!c.is) continue;
+      plan.target[i].push_back({.group = copy.group, .share = share_of(i, c.group)});
     }
     const std::size_t kept = nodes_with(i, false);
     if (plan.target[i].empty() && wanted(i) > 0)
