@@ -107,6 +107,7 @@ void control::settle(time_point_ns now) {
     end_operations(id, "the node did not come back after a restart");
   }
   driver_.open(is_resumed_);
+  news_.told_at.reset();  // who is here gets experts with all others
   if (kept_.counters.has_placed) return;
   kept_.counters.has_placed = true;
   record(to_record(kept_.counters), true);
@@ -136,10 +137,14 @@ void control::reconcile(time_point_ns now) {
   judge_again(now);
   bool has_more = true;
   while (has_more) {
-    driver_.set_seats(seats());
-    tell_members();
+    if (const auto due = list_due(); due && *due <= now) tell_members(now);
+    if (std::exchange(news_.are_seats_stale, false)) driver_.set_seats(seats());
     const epoch before = driver_.published();
     auto messages = driver_.step(now);
+    const bool has_map = std::any_of(messages.begin(), messages.end(), [](const auto& m) {
+      return std::holds_alternative<wire::place>(m.body);
+    });
+    if (has_map && news_.is_untold) tell_members(now);
     for (auto& m : messages) {
       const auto at = live_.find(m.to);
       ATOLL_ASSERT(at != live_.end());
@@ -164,6 +169,7 @@ std::optional<time_point_ns> control::next_due() const {
   const auto no_later = [&](time_point_ns t) { next = next ? std::min(*next, t) : t; };
   if (!driver_.is_open() && is_resumed_) no_later(settled_at());
   if (judged_again_at_) no_later(*judged_again_at_);
+  if (const auto due = list_due()) no_later(*due);
   for (const auto& [node, d] : drains_) no_later(d.deadline);
   for (const auto& [id, until] : changes_) no_later(until);
   if (balance_.applying) no_later(balance_.moved_at + change_patience);

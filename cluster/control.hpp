@@ -153,8 +153,9 @@ private:
   bool speaks(transport::node_identity from, time_point_ns now);
   std::size_t experts_max(const live_node& n) const;
   std::vector<seat> seats() const;
-  transport::wire::members members_for(node_id receiver) const;
-  void tell_members();
+  transport::wire::members all_members() const;
+  std::optional<time_point_ns> list_due() const;
+  void tell_members(time_point_ns now);
   void note_memory(live_node& n, node_id node);
 
   // control.cpp
@@ -237,7 +238,7 @@ private:
   time_point_ns now_;
   std::optional<time_point_ns> first_join_;
   std::optional<time_point_ns> judged_again_at_, stranger_told_;
-  bool has_members_changed_ = false;
+  member_news news_;
   bool is_resumed_ = false;  // members of before may still be there
   bool is_ready_ = false;
 };

@@ -96,7 +96,7 @@ result<std::uint64_t> control::cordon(node_id node, time_point_ns now) {
   record(to_record(*n), true);
   operation& o = begin(operation_kind::cordon, node, false);
   end(o, operation_state::done, "");
-  has_members_changed_ = true;
+  news_.change();
   reconcile(now);
   return o.id;
 }
@@ -110,7 +110,7 @@ result<std::uint64_t> control::uncordon(node_id node, time_point_ns now) {
   record(to_record(*n), true);
   operation& o = begin(operation_kind::uncordon, node, false);
   end(o, operation_state::done, "");
-  has_members_changed_ = true;
+  news_.change();
   reconcile(now);
   return o.id;
 }
@@ -173,7 +173,7 @@ void control::begin_drain(
                    .since = now,
                    .deadline = now + within,
                    .copies = driver_.copies_on(node).held};
-  has_members_changed_ = true;
+  news_.change();
   tell("operation", node, subject_of(o) + " began");
 }
 
@@ -238,7 +238,7 @@ void control::end_drain(node_id node, bool is_late) {
   const live_node& n = live_.at(node);
   operation& o = kept_.operations.at(d.operation);
   drains_.erase(node);
-  has_members_changed_ = true;
+  news_.change();
   std::string detail = d.is_leave ? "it may go" : "nothing of the cluster needs it";
   if (is_late) {
     const auto alone = driver_.only_on(node);
@@ -281,7 +281,7 @@ result<void> control::cancel_drain(node_id node, time_point_ns now) {
   if (at->second.is_leave) return refused(named(node) + " leaves by its own wish");
   operation& o = kept_.operations.at(at->second.operation);
   drains_.erase(at);
-  has_members_changed_ = true;
+  news_.change();
   end(o, operation_state::cancelled, "");
   reconcile(now);
   return {};
@@ -303,7 +303,7 @@ result<std::uint64_t> control::remove(node_id node, bool force, time_point_ns no
   }
   n->is_removed = true;
   if (!is_here) n->life_over = n->life;
-  has_members_changed_ = true;  // nodes do not believe it any more
+  news_.change();  // nodes do not believe it any more
   record(to_record(*n), true);
   if (!is_here) end_operations(node, "the node was removed");
   operation& o = begin(operation_kind::remove, node, force);
@@ -409,7 +409,7 @@ result<void> control::revoke_certificate(const std::string& serial, time_point_n
   tell("certificate",
        at->second.node,
        "certificate " + serial + " of " + named(at->second.node) + " was revoked");
-  has_members_changed_ = true;
+  news_.change();
   reconcile(now);
   return {};
 }

@@ -28,6 +28,16 @@ struct live_node {
   std::optional<time_point_ns> reported_at;
   std::string note;
   epoch used;
+  bool is_told = false;  // the others know of it: it may get experts
+};
+
+/// Of the list of members that all of them get.
+struct member_news {
+  bool is_untold = false;       // it has changed since it was sent
+  bool are_seats_stale = true;  // where experts may go follows from members too
+  std::optional<time_point_ns> told_at = {};
+
+  void change() { is_untold = are_seats_stale = true; }
 };
 
 /// A drain that runs.
