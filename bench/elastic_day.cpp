@@ -7,6 +7,7 @@
 //
 // Rows of all nodes come in one report every 15 s: with reports that far apart averages would
 // otherwise compare different moments of different nodes.
+#include "bench/day_load.hpp"
 #include "cluster/control.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/random.hpp"
@@ -20,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <string>
 #include <string_view>
@@ -32,15 +34,6 @@ using namespace std::chrono_literals;
 namespace wire = transport::wire;
 using cluster::control;
 
-struct setup {
-  std::size_t nodes = 1000;
-  std::size_t layers = 58;
-  std::size_t experts = 256;
-  double hours = 24;
-  std::uint64_t seed = 1;
-  bool json = false;
-};
-
 constexpr std::size_t readers = 16;               // nodes with attention shards, of all
 constexpr std::uint64_t expert_bytes = 22 << 20;  // DeepSeek-V3's, at 4 bits
 constexpr double bytes_per_second = 1e9;          // of a copy on its way, beside serving
@@ -49,71 +42,8 @@ constexpr duration_ns call_patience = 20ms;  // until no call of the epoch befor
 constexpr duration_ns plan_takes = 500ms;    // virtual, so that each run is the same
 constexpr duration_ns report_every = 15s;
 constexpr duration_ns sample_every = 60s;
-constexpr double rows_of_layer = 4e5;  // per second, on a day's mean
 constexpr std::array<double, 3> speeds{1, 2, 4};
 constexpr std::uint64_t check_of_all = 7;
-
-/// Rows per second of each (layer, expert) at any time.
-class day_load {
-public:
-  explicit day_load(const setup& s) : setup_{s}, random_{s.seed ^ 0x10ad} {
-    for (auto& domain : domains_) {
-      domain.resize(s.layers * s.experts);
-      for (std::size_t l = 0; l < s.layers; ++l) {
-        double total = 0;
-        for (std::size_t e = 0; e < s.experts; ++e) {
-          double& part = domain[l * s.experts + e];
-          part = std::exp(skew * random_.normal());
-          total += part;
-        }
-        for (std::size_t e = 0; e < s.experts; ++e) domain[l * s.experts + e] /= total;
-      }
-    }
-  }
-
-  void at(double second, std::vector<double>& rates) {
-    next_bursts(second);
-    constexpr double turn = 2 * 3.14159265358979323846 / 86400;
-    const double rows = rows_of_layer * (1 - 0.6 * std::cos(turn * second));
-    std::array<double, 3> mix{};
-    double total = 0;
-    for (std::size_t d = 0; d < mix.size(); ++d) {
-      // Each domain has its hours, eight apart.
-      mix[d] = std::exp(2 * std::cos(turn * second - static_cast<double>(d) * turn * 28800));
-      total += mix[d];
-    }
-    rates.resize(setup_.layers * setup_.experts);
-    for (std::size_t i = 0; i < rates.size(); ++i) {
-      double part = 0;
-      for (std::size_t d = 0; d < mix.size(); ++d) part += mix[d] / total * domains_[d][i];
-      rates[i] = rows * part;
-    }
-    for (const burst& b : bursts_) rates[b.expert] *= b.factor;
-  }
-
-private:
-  struct burst {
-    std::size_t expert = 0;
-    double factor = 1;
-    double until = 0;
-  };
-  static constexpr double skew = 0.8;  // of the logarithm
-  static constexpr double bursts_of_a_second = 20.0 / 3600;
-
-  void next_bursts(double second) {
-    std::erase_if(bursts_, [&](const burst& b) { return b.until <= second; });
-    for (; next_ <= second; next_ += -std::log(1 - random_.unit()) / bursts_of_a_second)
-      bursts_.push_back({.expert = random_.below(domains_[0].size()),
-                         .factor = 4 + 6 * random_.unit(),
-                         .until = second + 60 + 540 * random_.unit()});
-  }
-
-  setup setup_;
-  random_source random_;
-  std::array<std::vector<double>, 3> domains_;
-  std::vector<burst> bursts_;
-  double next_ = 0;
-};
 
 struct agent {
   node_id node;
@@ -136,6 +66,8 @@ struct hour_row {
   std::size_t samples = 0;
   std::size_t without_copy = 0, refused = 0;
   double mind_ms = 0, turn_ms_max = 0;  // of the mind's turns: real time, and the longest
+  std::size_t messages = 0, joins = 0, drains = 0;
+  double journal = 0;  // bytes
 
   void add(const hour_row& r) {
     plans += r.plans;
@@ -153,6 +85,10 @@ struct hour_row {
     failed_plans += r.failed_plans;
     mind_ms += r.mind_ms;
     turn_ms_max = std::max(turn_ms_max, r.turn_ms_max);
+    messages += r.messages;
+    joins += r.joins;
+    drains += r.drains;
+    journal += r.journal;
   }
 };
 
@@ -187,7 +123,8 @@ private:
   void take_load(agent& a, const wire::load& order);
   void take_map(agent& a, const wire::place& p);
   void join(agent& a);
-  void die(std::size_t i);
+  void die(std::size_t i, std::optional<duration_ns> back = std::nullopt);
+  void drain(std::size_t i);
   void report();
   void sample();
   double
@@ -273,6 +210,9 @@ void day::carry_out() {
   for (cluster::effect& e : mind_->take_effects()) {
     if (const auto* p = std::get_if<cluster::plan_effect>(&e)) make_plan(*p);
     auto* sent = std::get_if<cluster::send_effect>(&e);
+    if (const auto* r = std::get_if<cluster::record_effect>(&e))
+      hour().journal += static_cast<double>(r->bytes.size());
+    hour().messages += sent != nullptr ? 1 : 0;
     if (sent == nullptr || std::holds_alternative<wire::members>(sent->body)) continue;
     const std::size_t i = agent_of_.at(sent->to.node);
     after(wire_delay, [this, i, s = std::make_shared<cluster::send_effect>(std::move(*sent))] {
@@ -351,6 +291,7 @@ void day::join(agent& a) {
   a.is_welcome = false;
   a.held.clear();
   a.used = {};
+  ++hour().joins;
   wire::join j;
   j.roles = a.is_reader ? wire::role_attention : wire::role_expert;
   j.name = "n" + std::to_string(a.node.value);
@@ -365,8 +306,8 @@ void day::join(agent& a) {
   tell([&] { mind_->joined(name_of(a), j, now_); });
 }
 
-/// Found dead two seconds later, back within the hour.
-void day::die(std::size_t i) {
+/// Found dead two seconds later, back when said or within the hour.
+void day::die(std::size_t i, std::optional<duration_ns> back) {
   agent& a = agents_[i];
   if (!a.is_up) return;
   a.is_up = false;
@@ -377,8 +318,16 @@ void day::die(std::size_t i) {
           who, transport::plane::control, cluster::member_state::dead, "silent", now_);
     });
   });
-  after(5min + duration_ns{static_cast<std::int64_t>(random_.unit() * 3e12)},
-        [this, i] { join(agents_[i]); });
+  const auto in_turn = 5min + duration_ns{static_cast<std::int64_t>(random_.unit() * 3e12)};
+  after(back.value_or(in_turn), [this, i] { join(agents_[i]); });
+}
+
+/// Back in service half an hour later.
+void day::drain(std::size_t i) {
+  const node_id node = agents_[i].node;
+  ++hour().drains;
+  tell([&] { (void)mind_->drain(node, std::nullopt, false, now_); });
+  after(30min, [this, node] { tell([&] { (void)mind_->uncordon(node, now_); }); });
 }
 
 void day::report() {
@@ -465,7 +414,7 @@ void day::run() {
       happenings_.pop();
       does();
     }
-    now_ = std::max(now_, end);
+    if (!is_done()) now_ = std::max(now_, end);
   };
   const time_point_ns before = real_.now();
   step_until(now_ + 1h, [&] { return mind_->is_ready(); });
@@ -486,10 +435,20 @@ void day::run() {
   for (std::size_t k = 0; k < deaths; ++k)
     after(duration_ns{static_cast<std::int64_t>(random_.unit() * static_cast<double>(all.count()))},
           [this, i = readers + random_.below(setup_.nodes - readers)] { die(i); });
-  if (setup_.nodes >= readers + 40)
+  if (setup_.nodes >= readers + 64) {
+    // A rack loses power and comes back as one; two waves of machines are changed for others; a
+    // rack is drained for work on it, five nodes at a time.
     after(all * 6 / 10, [this] {
-      for (std::size_t i = 40; i < 60 && i < agents_.size(); ++i) die(i);
+      for (std::size_t i = 40; i < 60; ++i) die(i, 20min);
     });
+    for (const int tenths : {3, 4})
+      after(all * tenths / 10, [this, tenths] {
+        const std::size_t from = setup_.nodes * static_cast<std::size_t>(tenths) / 10;
+        for (std::size_t i = from; i < from + 20; ++i) die(std::max(i, readers), 10min);
+      });
+    for (std::size_t i = 60; i < 80; ++i)
+      after(all * 8 / 10 + (i / 5) * 2min, [this, i] { drain(i); });
+  }
   step_until(start_ + all, [] { return false; });
 }
 
@@ -497,28 +456,35 @@ void day::print() const {
   if (!setup_.json)
     std::printf(
         "hour  plans  plan ms mean    max  copies made     GiB  hottest/mean: static   now  "
-        "worst  dead  no copy  refused  failed  mind s\n");
+        "worst  dead  joins  drains  no copy  refused  failed  mind s  turn ms max  messages/s  "
+        "journal MiB\n");
   hour_row sum;
   for (std::size_t h = 0; h < hours_.size(); ++h) {
     const hour_row& r = hours_[h];
     const double samples = std::max<double>(1, static_cast<double>(r.samples));
     if (!setup_.json)
-      std::printf("%4zu  %5zu  %12.1f  %5.0f  %11zu  %6.1f  %20.2f  %4.2f  %5.2f  %4zu  %7zu  %7zu "
-                  " %6zu  %6.1f\n",
-                  h,
-                  r.plans,
-                  r.plan_ms / std::max<double>(1, static_cast<double>(r.plans)),
-                  r.plan_ms_max,
-                  r.moves,
-                  r.bytes / (1 << 30),
-                  r.even / samples,
-                  r.hottest / samples,
-                  r.hottest_max,
-                  r.deaths,
-                  r.without_copy,
-                  r.refused,
-                  r.failed_plans,
-                  r.mind_ms / 1e3);
+      std::printf(
+          "%4zu  %5zu  %12.1f  %5.0f  %11zu  %6.1f  %20.2f  %4.2f  %5.2f  %4zu  %5zu  %6zu  "
+          "%7zu  %7zu  %6zu  %6.1f  %11.1f  %10.1f  %11.1f\n",
+          h,
+          r.plans,
+          r.plan_ms / std::max<double>(1, static_cast<double>(r.plans)),
+          r.plan_ms_max,
+          r.moves,
+          r.bytes / (1 << 30),
+          r.even / samples,
+          r.hottest / samples,
+          r.hottest_max,
+          r.deaths,
+          r.joins,
+          r.drains,
+          r.without_copy,
+          r.refused,
+          r.failed_plans,
+          r.mind_ms / 1e3,
+          r.turn_ms_max,
+          static_cast<double>(r.messages) / 3600,
+          r.journal / (1 << 20));
     sum.add(r);
   }
   print_line(sum);
@@ -532,7 +498,8 @@ void day::print_line(const hour_row& sum) const {
               "\"hottest_over_mean_static\":%.3f,\"hottest_over_mean\":%.3f,"
               "\"hottest_over_mean_max\":%.3f,\"deaths\":%zu,\"experts_without_copy\":%zu,"
               "\"orders_refused\":%zu,\"plans_failed\":%zu,\"mind_s\":%.1f,"
-              "\"turn_ms_max\":%.1f}\n",
+              "\"turn_ms_max\":%.1f,\"messages\":%zu,\"journal_bytes\":%.0f,\"joins\":%zu,"
+              "\"drains\":%zu}\n",
               setup_.json ? "" : "\n",
               setup_.nodes,
               setup_.layers,
@@ -551,7 +518,11 @@ void day::print_line(const hour_row& sum) const {
               sum.refused,
               sum.failed_plans,
               sum.mind_ms / 1e3,
-              sum.turn_ms_max);
+              sum.turn_ms_max,
+              sum.messages,
+              sum.journal,
+              sum.joins,
+              sum.drains);
 }
 
 int run_day(int argc, char** argv) {
