@@ -112,19 +112,22 @@ void layer_state::clear() {
   moved_ = 0;
 }
 
-/// Moves load along the way on which node `end` was reached, as much as it has room for.
-void layer_state::augment(std::uint32_t end, double finish) {
+/// Moves load along the way on which node `end` was reached, as much as it has room for. False where
+/// ways that were taken meanwhile have left nothing.
+bool layer_state::augment(std::uint32_t end, double finish) {
   double amount = finish * problem_->places[end].speed - node_load_[end];
   std::uint32_t at = end;
   for (; reached_[at].from != nowhere; at = reached_[at].from)
     amount = std::min(amount, find(reached_[at].expert, reached_[at].from)->load);
   amount = std::min(amount, node_load_[at] - finish * problem_->places[at].speed);
+  if (amount <= 0) return false;
   node_load_[at] -= amount;
   node_load_[end] += amount;
   for (at = end; reached_[at].from != nowhere; at = reached_[at].from) {
     find(reached_[at].expert, reached_[at].from)->load -= amount;
     find(reached_[at].expert, at)->load += amount;
   }
+  return true;
 }
 
 /// From nodes that finish later than `finish` straight to nodes with room that hold a copy of the
@@ -150,9 +153,11 @@ void layer_state::shift_to_neighbours(double finish) {
   }
 }
 
-/// Breadth-first from the nodes that finish later than `finish`, over copies with load, to one with
-/// room; its load goes there. False if none can be reached; then the reached nodes are marked.
+/// Breadth-first from the nodes that finish later than `finish`, over copies with load, to those
+/// with room; load goes there, by all ways that one search finds. False if none can be reached; then
+/// the reached nodes are marked.
 bool layer_state::shift_to_slack(double finish) {
+  bool has_shifted = false;
   queue_.clear();
   std::fill(is_reached_.begin(), is_reached_.end(), 0);
   for (std::uint32_t j = 0; j < nodes(); ++j) {
@@ -167,17 +172,17 @@ bool layer_state::shift_to_slack(double finish) {
       if (copies_[e].size() < 2 || load_of(e, i) < tiny / 16) continue;  // rounding, not load
       for (const copy_of_expert& c : copies_[e]) {
         if (is_reached_[c.node] != 0) continue;
-        is_reached_[c.node] = 1;
         reached_[c.node] = {.from = i, .expert = e};
         if (node_load_[c.node] < finish * problem_->places[c.node].speed - tiny) {
-          augment(c.node, finish);
-          return true;
+          has_shifted = augment(c.node, finish) || has_shifted;
+          continue;
         }
+        is_reached_[c.node] = 1;
         queue_.push_back(c.node);
       }
     }
   }
-  return false;
+  return has_shifted;
 }
 
 void layer_state::settle(double enough) {

@@ -107,7 +107,7 @@ private:
   void take(std::uint32_t e, std::uint32_t j);
   void shift_to_neighbours(double finish);
   bool shift_to_slack(double finish);
-  void augment(std::uint32_t end, double finish);
+  bool augment(std::uint32_t end, double finish);
 
   const layer_problem* problem_;
   std::vector<std::vector<copy_of_expert>> copies_;  // by expert
