@@ -30,6 +30,22 @@ std::uint32_t weight_of(double share, std::size_t copies) {
   return static_cast<std::uint32_t>(std::max(1.0, std::round(part * whole_share)));
 }
 
+/// Whether two lists of the same groups part the rows otherwise.
+bool parts_otherwise(const experts::replica_lists::value_type& a,
+                     const experts::replica_lists::value_type& b) {
+  constexpr double noise = 0.001;
+  const auto sum = [](const auto& list) {
+    double all = 0;
+    for (const auto& r : list) all += r.share;
+    return all;
+  };
+  for (const auto& r : a)
+    for (const auto& other : b)
+      if (r.group == other.group && std::abs(r.share / sum(a) - other.share / sum(b)) > noise)
+        return true;
+  return false;
+}
+
 /// What is to be made, or with `is_made` false given up, to get from one to the other.
 void add_steps(const experts::expert_shape& shape,
                const experts::replica_lists& from,
@@ -103,6 +119,7 @@ result<std::uint64_t> control::place(const std::vector<wanted_place>& wanted, ti
   }
   std::sort(goal.known.begin(), goal.known.end());
   std::set<expert_key> named_once;
+  bool has_new_shares = false;
   for (const wanted_place& w : wanted) {
     ATOLL_TRY(check_place(w));
     if (!named_once.emplace(w.layer, w.expert).second) return refused(named(w) + " is named twice");
@@ -110,9 +127,18 @@ result<std::uint64_t> control::place(const std::vector<wanted_place>& wanted, ti
     const auto layer = std::lower_bound(layers.begin(), layers.end(), w.layer) - layers.begin();
     auto& list = goal.copies[static_cast<std::size_t>(layer) * settings_.model.shape.experts +
                              w.expert.value];
-    list.clear();
-    for (const auto& [node, share] : w.nodes)
-      list.push_back({.group = group_of.at(node), .share = weight_of(share, w.nodes.size())});
+    experts::replica_lists::value_type made;
+    bool is_elsewhere = list.size() != w.nodes.size(), gives_shares = false;
+    for (const auto& [node, share] : w.nodes) {
+      const auto group = group_of.find(node);
+      if (group == group_of.end()) return refused(named(node) + " takes no experts yet");
+      is_elsewhere = is_elsewhere || !has(list, group->second);
+      gives_shares = gives_shares || share > 0;
+      made.push_back({.group = group->second, .share = weight_of(share, w.nodes.size())});
+    }
+    if (!is_elsewhere && !gives_shares) continue;  // whose shares stay
+    has_new_shares = has_new_shares || (!is_elsewhere && parts_otherwise(made, list));
+    list = std::move(made);
   }
   for (const elastic_group& g : in.groups) {
     std::size_t after = 0;
@@ -131,7 +157,7 @@ result<std::uint64_t> control::place(const std::vector<wanted_place>& wanted, ti
   p.bytes = p.moves * settings_.model.expert_bytes;
   p.sentences.push_back(std::to_string(wanted.size()) + " of " +
                         std::to_string(goal.copies.size()) + " experts were named");
-  const bool has_work = p.moves + p.drops > 0;
+  const bool has_work = has_new_shares || p.moves + p.drops > 0;
   plan_record& kept = keep_plan(std::move(p));
   goal.plan = kept.id;
   if (to_record(goal, false).size() > goal_bytes_max) {

@@ -1,6 +1,8 @@
 // The commands of operators against a server that says what a test wants.
+#include "apps/cluster/config_commands.hpp"
 #include "apps/cluster/event_commands.hpp"
 #include "apps/cluster/operator_commands.hpp"
+#include "apps/cluster/request_commands.hpp"
 #include "tests/support/scripted_server.hpp"
 
 #include <gtest/gtest.h>
@@ -260,6 +262,59 @@ TEST_F(operator_commands, events_are_followed_over_a_restart_and_what_may_be_mis
             "or was restored\nt  9  k  x\n");
   EXPECT_NE(notes.find("does not answer, and is asked again"), std::string::npos);
   EXPECT_NE(notes.find("answers again"), std::string::npos);
+}
+
+TEST_F(operator_commands, requests_are_listed_and_one_is_ended) {
+  const std::string body =
+      R"({"items":[{"id":"3-1-17","request_id":"x","route":"chat","key":"team","state":"waiting",)"
+      R"("stream":true,"prompt_tokens":12,"generated_tokens":0,"age_s":2.5}],"more":4,)"
+      R"("silent":[5]})";
+  {
+    const auto server = serving({{"GET /api/v1/requests", 200, body}});
+    auto o = at(server);
+    o.as_json = false;
+    const auto text = printed([&] { return run_request_list(o); }, 0);
+    for (const char* part :
+         {"3-1-17", "team", "waiting", "2.5 s", "and 4 more", "gateway 5 did not"})
+      EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  {
+    const auto server = serving(
+        {{"DELETE /api/v1/requests/3-1-17", 200, R"({"id":"3-1-17","state":"cancelled"})"}});
+    auto o = at(server);
+    o.as_json = false;
+    EXPECT_EQ(printed(
+                  [&] {
+                    return run_request_cancel({o, "3-1-17"});
+                  },
+                  0),
+              "request 3-1-17: cancelled\n");
+  }
+  const auto server = serving({});
+  EXPECT_EQ(printed([&] { return run_request_cancel({at(server), "../nodes/3"}); }, 5), "");
+  EXPECT_EQ(printed([&] { return run_request_show({at(server), ""}); }, 5), "");
+}
+
+TEST_F(operator_commands, settings_are_told_and_names_that_nobody_knows_refused) {
+  const std::string now = R"({"expert_policy":"off","moved_experts_max":256})";
+  {
+    const auto server =
+        serving({{"GET /api/v1/config", 200, now}, {"PUT /api/v1/config", 200, now}});
+    const config_set_options o{at(server), {"expert_policy=advise", "moved_experts_max=64"}};
+    EXPECT_EQ(printed([&] { return run_cluster_config_set(o); }, 0), now + "\n");
+    EXPECT_NE(requests_.back().find(R"({"expert_policy":"advise","moved_experts_max":64})"),
+              std::string::npos)
+        << requests_.back();
+  }
+  for (const char* wrong : {"expert_polcy=off", "expert_policy", "=off"}) {
+    const auto server = serving({{"GET /api/v1/config", 200, now}});
+    const config_set_options o{at(server), {wrong}};
+    EXPECT_EQ(printed([&] { return run_cluster_config_set(o); }, 2), "") << wrong;
+  }
+  const auto server = serving({{"GET /api/v1/log-level", 200, R"({"level":"info"})"}});
+  auto o = at(server);
+  o.as_json = false;
+  EXPECT_EQ(printed([&] { return run_log_level({o, ""}); }, 0), "info\n");
 }
 
 }  // namespace

@@ -128,11 +128,23 @@ TEST_F(placement_api_test, shares_are_taken_as_they_are_given) {
                              ",\"share\":0.75},{\"node\":" + to + ",\"share\":0.25}]");
   ASSERT_EQ(made.status, 202);
   obey();
-  const json::value now = placement();
-  for (const auto& c : now.at("layers").at(0).at("experts").at(0).as_array())
-    EXPECT_NEAR(c.at("share").to_number<double>(),
-                std::to_string(c.at("node").to_number<int>()) == to ? 0.25 : 0.75,
-                0.001);
+  const auto expect_shares = [&](double there) {
+    const json::value now = placement();
+    for (const auto& c : now.at("layers").at(0).at("experts").at(0).as_array())
+      EXPECT_NEAR(c.at("share").to_number<double>(),
+                  std::to_string(c.at("node").to_number<int>()) == to ? there : 1 - there,
+                  0.001);
+  };
+  expect_shares(0.25);
+  EXPECT_EQ(put(1, 0, "[2,3]").status, 200) << "nodes alone leave the shares";
+  expect_shares(0.25);
+  const std::string others = "[{\"node\":2,\"share\":0.5},{\"node\":3,\"share\":0.5}]";
+  const reply parted = put(1, 0, others);
+  EXPECT_EQ(parted.o().at("copies_made").to_number<int>(), 0);
+  obey();
+  EXPECT_EQ(ask("GET", plan_path(parted)).o().at("state"), "done");
+  EXPECT_EQ(ask("GET", plan_path(parted)).o().at("detail"), "");
+  expect_shares(0.5);
 }
 
 TEST_F(placement_api_test, it_counts_for_the_epoch_that_the_client_knows_and_once) {
