@@ -115,8 +115,9 @@ def row_balance(options):
 # ---- a hot expert -------------------------------------------------------------------------------
 
 def row_hot(options):
-    """The load turns to another domain: how soon is the first plan for it carried out?"""
-    since_shift, since_plan = [], []
+    """The load turns to another domain: how soon does the first plan that copies experts for it
+    serve? What the parts of that are: until it is asked for, and from then on."""
+    since_shift, until_asked, since_asked = [], [], []
     with up(options, *SPARE, "--expert-policy", "auto") as running:
         names = list(DOMAINS)
         with chaos.Ledger(running.url, bodies_of(names[0]), 16):
@@ -125,20 +126,22 @@ def row_hot(options):
             known, begin = latest(running), time.time()
             with chaos.Ledger(running.url, bodies_of(names[turn % 3]), 16):
                 made = settled(running, known)
-            done = [p for p in made if p["state"] == "done"]
+            done = [p for p in made if p["state"] == "done" and p["copies_made"] > 0]
             if not done:
                 continue
             first = min(done, key=lambda p: p["id"])
             since_shift.append(first["ended_unix_ms"] / 1000 - begin)
-            since_plan.append((first["ended_unix_ms"] - first["created_unix_ms"]) / 1000)
-    if not since_plan:
-        sys.exit("bench/elastic: no plan was carried out")
-    figure, after = statistics.median(since_shift), statistics.median(since_plan)
+            until_asked.append(first["created_unix_ms"] / 1000 - begin)
+            since_asked.append((first["ended_unix_ms"] - first["created_unix_ms"]) / 1000)
+    if not since_asked:
+        sys.exit("bench/elastic: no plan that copies experts was carried out")
+    figure, after = statistics.median(since_shift), statistics.median(since_asked)
     return {"row": "hot", "figure": figure, "least": min(since_shift), "most": max(since_shift),
             "asked": "<= 1 s from the shift, <= 0.1 s from the decision",
             "met": figure <= 1.0 and after <= 0.1,
-            "detail": f"all copies of the plan, from the decision {after:.3f} s "
-                      f"({min(since_plan):.3f} to {max(since_plan):.3f})"}
+            "detail": f"{len(since_asked)} shifts; found {statistics.median(until_asked):.3f} s "
+                      f"after the shift, all copies {after:.3f} s after that "
+                      f"({min(since_asked):.3f} to {max(since_asked):.3f})"}
 
 
 # ---- streams while things change ----------------------------------------------------------------
@@ -288,23 +291,25 @@ def row_transfer(options):
 # ---- what it costs ------------------------------------------------------------------------------
 
 def row_machinery(options):
-    """The same even load with the policies auto and off, by turns."""
+    """The same even load in one cluster, with one placement, under the policies auto and off. Measured
+    as auto, off, off, auto: what drifts with the machine falls out."""
     ratios = []
     names = list(DOMAINS)
     asked = [bodies_of(names[i % 3], 96)[i] for i in range(8)]
-    with up(options, *SPARE, "--expert-policy", "auto") as auto, \
-            up(options, *SPARE, "--expert-policy", "off") as off:
-        for running in (auto, off):
-            with chaos.Ledger(running.url, sum((bodies_of(d) for d in DOMAINS), []), 16):
-                chaos.pause(QUIET_S)
-        for turn in range(4 * options.repeats):
-            pair = (auto, off) if turn % 2 else (off, auto)
-            rates = {id(running): tokens_per_second(running.url, asked) for running in pair}
-            ratios.append(rates[id(auto)] / rates[id(off)])
+    with up(options, *SPARE, "--expert-policy", "auto") as running:
+        with chaos.Ledger(running.url, sum((bodies_of(d) for d in DOMAINS), []), 16):
+            chaos.pause(QUIET_S)
+
+        def rate(policy):
+            running.operator("expert", "policy", policy)
+            return tokens_per_second(running.url, asked)
+        for _ in range(4 * options.repeats):
+            first, off, still_off, last = (rate(p) for p in ("auto", "off", "off", "auto"))
+            ratios.append((first + last) / (off + still_off))
     ratio = statistics.median(ratios)
     return {"row": "machinery", "figure": ratio, "least": min(ratios), "most": max(ratios),
             "asked": ">= 0.99 of the tokens/s", "met": ratio >= 0.99,
-            "detail": f"{len(ratios)} pairs"}
+            "detail": f"{len(ratios)} times auto, off, off, auto"}
 
 
 # ---- a day of a thousand nodes ------------------------------------------------------------------
