@@ -291,8 +291,8 @@ def row_transfer(options):
 # ---- what it costs ------------------------------------------------------------------------------
 
 def row_machinery(options):
-    """The same even load in one cluster, with one placement, under the policies auto and off. Measured
-    as auto, off, off, auto: what drifts with the machine falls out."""
+    """The same even load in one cluster, with one placement, under the policies auto and off.
+    Measured as auto, off, off, auto: what drifts with the machine falls out."""
     ratios = []
     names = list(DOMAINS)
     asked = [bodies_of(names[i % 3], 96)[i] for i in range(8)]
