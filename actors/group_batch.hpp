@@ -39,7 +39,7 @@ public:
   /// The job has ended.
   static transport::wire::results answer_of(const member& m);
 
-  time_point_ns started, ended;              // of the job, the latter set on the device
+  time_point_ns started, ended;                    // of the job, the latter set on the device
   std::unique_ptr<tensor::processor_meter> meter;  // of the job, under a quota of processors
   double expected_ns = 0;
 

@@ -3,13 +3,13 @@
 // a slot to spare. Processor time of one thread, median and spread over rounds.
 //   balance_bench [ROUNDS=9]
 #include "cluster/balance/balance.hpp"
+#include "runtime/base/clock.hpp"
 #include "runtime/base/random.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <numeric>
 #include <vector>
 
@@ -53,21 +53,16 @@ balance_input input_of(bool is_equal, std::size_t slots, bool covers, random_sou
   return in;
 }
 
-double processor_ms() {
-  timespec t{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) * 1e-6;
-}
-
 struct timed {
   double ms = 0;
   balance_plan plan;
 };
 
 timed plan(const balance_input& in) {
-  const double begin = processor_ms();
+  const thread_clock processor;
+  const time_point_ns begin = processor.now();
   auto made = plan_balance(in);
-  const double took = processor_ms() - begin;
+  const double took = seconds(processor.now() - begin) * 1e3;
   if (made.has_error()) {
     std::fprintf(stderr, "balance_bench: %s\n", made.error().message().c_str());
     std::exit(1);

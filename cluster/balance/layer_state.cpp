@@ -112,8 +112,8 @@ void layer_state::clear() {
   moved_ = 0;
 }
 
-/// Moves load along the way on which node `end` was reached, as much as it has room for. False where
-/// ways that were taken meanwhile have left nothing.
+/// Moves load along the way on which node `end` was reached, as much as it has room for. False
+/// where ways that were taken meanwhile have left nothing.
 bool layer_state::augment(std::uint32_t end, double finish) {
   double amount = finish * problem_->places[end].speed - node_load_[end];
   std::uint32_t at = end;
@@ -154,8 +154,8 @@ void layer_state::shift_to_neighbours(double finish) {
 }
 
 /// Breadth-first from the nodes that finish later than `finish`, over copies with load, to those
-/// with room; load goes there, by all ways that one search finds. False if none can be reached; then
-/// the reached nodes are marked.
+/// with room; load goes there, by all ways that one search finds. False if none can be reached;
+/// then the reached nodes are marked.
 bool layer_state::shift_to_slack(double finish) {
   bool has_shifted = false;
   queue_.clear();
